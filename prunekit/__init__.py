@@ -1,0 +1,15 @@
+"""Taylor pruning for PyTorch networks, as scikit-learn estimators over skorch nets."""
+
+from importlib.metadata import PackageNotFoundError, version
+
+from prunekit import exceptions
+from prunekit.analysis import analyze
+from prunekit.io import load, save
+from prunekit.network import PrunableNetwork
+
+try:
+    __version__ = version("prunekit")
+except PackageNotFoundError:  # a source tree that is not installed
+    __version__ = "0+unknown"
+
+__all__ = ["PrunableNetwork", "analyze", "exceptions", "load", "save"]

@@ -1,0 +1,85 @@
+"""The layer table of any network, before any pruning."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+
+from prunekit.cost import layer_table
+from prunekit.exceptions import ParameterTypeError
+from prunekit.network import PrunableNetwork, check_module, make_cost_model, prove_units
+from prunekit.tracing import Inputs
+
+
+def analyze(network: Any, X: Any = None) -> pd.DataFrame:
+    """
+    Return the layer table of a network: what could be pruned, what blocks the rest and why.
+
+    Parameters
+    ----------
+    network : Module, initialized skorch net, PrunableNetwork or fitted TaylorPruner
+        What to look at; it is not changed.
+    X : array, Tensor, tuple or Mapping, default=None
+        Example inputs: a batch as array or tensor, positional or keyword arguments. Not needed for what was pruned.
+
+    Returns
+    -------
+    DataFrame
+        One row a layer with the columns of `PrunableNetwork.analyze`. A network with nothing to prune has a table too.
+
+    Raises
+    ------
+    ParameterTypeError
+        If it is none of these, or if example inputs are missing.
+    InputError
+        If the network does not run on the example inputs.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from torch import nn
+    >>> from prunekit import analyze
+    >>> net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.GroupNorm(1, 8), nn.Conv2d(8, 4, 1))
+    >>> analyze(net, torch.randn(1, 3, 8, 8))[["name", "num_filters", "num_prunable", "blocked_by"]]
+      name  num_filters  num_prunable                                         blocked_by
+    0    0            8             0  group norm with one group normalises over all ...
+    1    1            0             0                                                   
+    2    2            4             0                                     network output
+    """
+    if isinstance(network, PrunableNetwork) or (X is None and hasattr(network, "analyze")):
+        return network.analyze()
+    module = check_module(_module_of(network))
+    if X is None:
+        raise ParameterTypeError("The 'X' parameter of analyze must hold example inputs. Got None instead.")
+    inputs = Inputs.of(_as_tensors(X, module))
+    graph, _ = prove_units(module, inputs)
+    return layer_table(module, make_cost_model(module, graph), np.zeros(graph.n_units, dtype=bool))
+
+
+def _module_of(network: Any) -> Any:
+    """Return the module of a skorch net, anything else as it is."""
+    if isinstance(network, nn.Module) or not hasattr(network, "get_params_for"):
+        return network
+    if not hasattr(network, "module_"):
+        raise ParameterTypeError(
+            "The 'network' parameter of analyze must be an initialized net. "
+            f"Got {type(network).__name__} without a module instead: call initialize() or fit() first."
+        )
+    return network.module_
+
+
+def _as_tensors(X: Any, module: nn.Module) -> Any:
+    """Return example inputs with arrays as tensors of the network's own data type and device."""
+    if isinstance(X, dict):
+        return {key: _as_tensors(value, module) for key, value in X.items()}
+    if isinstance(X, tuple | list):
+        return tuple(_as_tensors(value, module) for value in X)
+    if not isinstance(X, np.ndarray):
+        return X
+    parameter = next(module.parameters(), torch.empty(0))
+    tensor = torch.from_numpy(np.array(X[:2]))
+    if tensor.is_floating_point() and parameter.is_floating_point():
+        tensor = tensor.to(parameter.dtype)
+    return tensor.to(parameter.device)

@@ -1,0 +1,176 @@
+"""The layer table."""
+
+import math
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from torch import nn
+
+from prunekit.cost._model import CostModel
+from prunekit.tracing import tracked
+
+COLUMNS = (
+    "name",
+    "type",
+    "activation_size",
+    "activation_format",
+    "learnable_sizes",
+    "num_learnables",
+    "state_sizes",
+    "learnables_reduction",
+    "num_pruned_filters",
+    "num_filters",
+    "num_prunable",
+    "macs",
+    "macs_reduction",
+    "memory_bytes",
+    "blocked_by",
+)
+
+_SPATIAL = {3: "L", 4: "HW", 5: "DHW"}
+
+
+def layer_table(module: nn.Module, costs: CostModel, removed: NDArray[np.bool_]) -> pd.DataFrame:
+    """
+    Return one row for every layer of a network without some units.
+
+    Parameters
+    ----------
+    module : Module
+        The dense network.
+    costs : CostModel
+        Its costs.
+    removed : ndarray of bool, shape (n_units,)
+        Removed units.
+
+    Returns
+    -------
+    DataFrame
+        Sizes and counts are after pruning, reductions are fractions of the dense network. ``attrs["totals"]`` holds
+        before, after and reduction of ``params``, ``macs``, ``filters`` and ``memory_bytes``.
+
+    Notes
+    -----
+    A layer is a module without children, or one that holds parameters or runs matrix products itself. Rows come in the
+    order of execution, layers that did not run last. A shared parameter belongs to the first layer that holds it.
+    """
+    builder = _Builder(module, costs, removed)
+    table = pd.DataFrame([builder.row(path, layer) for path, layer in builder.layers()], columns=list(COLUMNS))
+    before, after = costs.measure(np.zeros_like(removed)), costs.measure(removed)
+    names = {"params": "params", "macs": "macs", "filters": "filters", "memory_bytes": "memory"}
+    table.attrs["totals"] = {
+        name: {
+            "before": getattr(before, field),
+            "after": getattr(after, field),
+            "reduction": _reduction(getattr(before, field), getattr(after, field)),
+        }
+        for name, field in names.items()
+    }
+    return table
+
+
+def _reduction(before: int, after: int) -> float:
+    return 1.0 - after / before if before else 0.0
+
+
+class _Builder:
+    """Rows of the table, one at a time."""
+
+    def __init__(self, module: nn.Module, costs: CostModel, removed: NDArray[np.bool_]) -> None:
+        self._module = module
+        self._costs = costs
+        self._graph = costs.graph
+        self._run = costs.graph.trace.runs[0]
+        self._dense = np.ones(len(self._graph.component), dtype=bool)
+        self._kept = self._graph.kept_labels(removed)
+        self._macs_before = costs.operation_macs(self._dense)
+        self._macs_after = costs.operation_macs(self._kept)
+        self._parameters = dict(module.named_parameters())
+        self._buffers = dict(module.named_buffers())
+
+    def layers(self) -> Iterator[tuple[str, nn.Module]]:
+        """Yield dotted path and module of every layer."""
+        found = dict(self._module.named_modules())
+        order = [path for path in self._run.module_outputs if path in found]
+        order += [path for path in found if path not in self._run.module_outputs]
+        for path in order:
+            layer = found[path]
+            owns = any(self._own(self._parameters, path)) or any(self._own(self._buffers, path))
+            if owns or not any(layer.children()) or self._macs_before.get(path, 0):
+                yield path, layer
+
+    def row(self, path: str, layer: nn.Module) -> dict[str, Any]:
+        """Return the row of a layer."""
+        learnables = self._sizes(self._own(self._parameters, path))
+        states = self._sizes(self._own(self._buffers, path))
+        before = sum(self._parameters[name].numel() for name in self._own(self._parameters, path))
+        after = sum(math.prod(shape) for shape in learnables.values())
+        size, layout, activation_bytes = self._activation(path)
+        macs_before, macs = self._macs_before.get(path, 0), self._macs_after.get(path, 0)
+        producers = self._producers(path)
+        kept = self._kept[producers]
+        own = {**self._parameters, **self._buffers}
+        weight_bytes = sum(
+            math.prod(self._costs.tensor_shape(name, self._kept)) * own[name].element_size()
+            for name in (*self._own(self._parameters, path), *self._own(self._buffers, path))
+        )
+        return {
+            "name": path or type(layer).__name__,
+            "type": type(layer).__name__,
+            "activation_size": size,
+            "activation_format": layout,
+            "learnable_sizes": learnables,
+            "num_learnables": after,
+            "state_sizes": states,
+            "learnables_reduction": _reduction(before, after),
+            "num_pruned_filters": int((~kept).sum()),
+            "num_filters": int(kept.sum()),
+            "num_prunable": int((kept & (self._graph.unit_of_label[producers] >= 0)).sum()),
+            "macs": macs,
+            "macs_reduction": _reduction(macs_before, macs),
+            "memory_bytes": weight_bytes + activation_bytes,
+            "blocked_by": self._reasons(producers),
+        }
+
+    def _own(self, tensors: dict[str, Any], path: str) -> list[str]:
+        return [name for name in tensors if name.rpartition(".")[0] == path]
+
+    def _sizes(self, names: list[str]) -> dict[str, tuple[int, ...]]:
+        return {name.rpartition(".")[2]: self._costs.tensor_shape(name, self._kept) for name in names}
+
+    def _activation(self, path: str) -> tuple[tuple[int, ...] | None, str, int]:
+        """Return size for one sample, format and bytes of the output of a layer."""
+        output = self._run.module_outputs.get(path)
+        if output is None:
+            return None, "", 0
+        shape = list(self._graph.kept_shape(output, self._kept))
+        batch = self._graph.trace.batch_size
+        if batch and shape and shape[0] % batch == 0:
+            shape[0] //= batch
+        described = {dim for factor in self._graph.trace.store[output] for dim in tracked(factor)}
+        last = len(shape) - 1
+        if len(shape) < 2:
+            layout = "N"[: len(shape)]
+        elif len(shape) in _SPATIAL and described == {last}:
+            layout = "N" + {3: "T", 4: "HW", 5: "DHW"}[len(shape)] + "C"
+        else:
+            layout = "NC" + _SPATIAL.get(len(shape), "?" * (len(shape) - 2))
+        return tuple(shape), layout, math.prod(shape) * output.element_size()
+
+    def _producers(self, path: str) -> NDArray[np.int64]:
+        parts = [
+            np.arange(axis.start, axis.start + axis.size)
+            for axis in self._graph.axes
+            if axis.tensor.rpartition(".")[0] == path
+        ]
+        labels = np.concatenate(parts) if parts else np.zeros(0, dtype=np.int64)
+        return labels[self._graph.producers[labels]]
+
+    def _reasons(self, producers: NDArray[np.int64]) -> str:
+        frozen = producers[self._graph.unit_of_label[producers] < 0]
+        counts = Counter(str(self._graph.reason(int(label))) for label in frozen)
+        return "; ".join(text for text, _ in counts.most_common())

@@ -1,0 +1,160 @@
+"""What a network costs when some of its units are removed, computed from the labels."""
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from prunekit.cost._macs import contracted_shape
+from prunekit.tracing import OperationRecord, UnitGraph
+
+Resource = Literal["params", "macs", "filters", "memory"]
+RESOURCES: tuple[Resource, ...] = ("params", "macs", "filters", "memory")
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """
+    What a network costs.
+
+    Parameters
+    ----------
+    params : int
+        Number of parameters; a shared one counts once.
+    macs : int
+        Multiply-adds of convolutions and matrix products for one sample; one Linear(10, 20) is 200.
+    filters : int
+        Number of filters of all layers that make channels.
+    memory : int
+        Bytes of parameters and buffers and of the activations that are alive at the same time at the worst moment of
+        an inference on one sample.
+    """
+
+    params: int
+    macs: int
+    filters: int
+    memory: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Interval:
+    tensor: Tensor
+    first: int
+    last: int
+
+
+class CostModel:
+    """
+    Costs of a traced network for any set of removed units.
+
+    Parameters
+    ----------
+    graph : UnitGraph
+        Units of the network.
+    shapes : dict of str to Tensor
+        Parameters and buffers of the dense network by name, for their shapes and types.
+    parameters : set of str
+        Which of them are parameters.
+    """
+
+    def __init__(self, graph: UnitGraph, shapes: dict[str, Tensor], parameters: set[str]) -> None:
+        self.graph = graph
+        self._tensors = shapes
+        self._parameters = parameters
+        self._axes: dict[str, dict[int, slice]] = {}
+        for axis in graph.axes:
+            self._axes.setdefault(axis.tensor, {})[axis.dim] = axis.labels
+        self._producers = np.flatnonzero(graph.producers)
+
+    def measure(self, removed: NDArray[np.bool_]) -> Costs:
+        """
+        Return the costs without some units.
+
+        Parameters
+        ----------
+        removed : ndarray of bool, shape (n_units,)
+            Removed units.
+
+        Returns
+        -------
+        Costs
+            Of the compacted network.
+        """
+        params, macs, filters, memory = (self.of(resource, removed) for resource in RESOURCES)
+        return Costs(params, macs, filters, memory)
+
+    def of(self, resource: Resource, removed: NDArray[np.bool_]) -> int:
+        """
+        Return one of the costs without some units.
+
+        Parameters
+        ----------
+        resource : {"params", "macs", "filters", "memory"}
+            Which.
+        removed : ndarray of bool, shape (n_units,)
+            Removed units.
+
+        Returns
+        -------
+        int
+            Its value, as in `Costs`.
+        """
+        kept = self.graph.kept_labels(removed)
+        if resource == "params":
+            return sum(math.prod(self.tensor_shape(name, kept)) for name in self._parameters)
+        if resource == "macs":
+            return sum(self.operation_macs(kept).values())
+        if resource == "filters":
+            return int(kept[self._producers].sum())
+        return self.weight_bytes(kept) + self._peak_activation_bytes(kept)
+
+    def tensor_shape(self, name: str, kept: NDArray[np.bool_]) -> tuple[int, ...]:
+        """Return the shape of a parameter or buffer when only some labels stay."""
+        shape = list(self._tensors[name].shape)
+        for dim, labels in self._axes.get(name, {}).items():
+            shape[dim] = int(kept[labels].sum())
+        return tuple(shape)
+
+    def weight_bytes(self, kept: NDArray[np.bool_]) -> int:
+        """Return the bytes of all parameters and buffers."""
+        return sum(math.prod(self.tensor_shape(name, kept)) * t.element_size() for name, t in self._tensors.items())
+
+    def operation_macs(self, kept: NDArray[np.bool_]) -> dict[str, int]:
+        """Return multiply-adds for one sample by the dotted path of the module that runs them."""
+        totals: dict[str, int] = {}
+        for record in self._contractions:
+            shape = contracted_shape(record, lambda tensor: self.graph.kept_shape(tensor, kept))
+            totals[record.module] = totals.get(record.module, 0) + math.prod(shape)
+        batch = self.graph.trace.batch_size or 1
+        return {module: total // batch for module, total in totals.items()}
+
+    @cached_property
+    def _contractions(self) -> list[OperationRecord]:
+        operations = self.graph.trace.runs[0].operations
+        return [record for record in operations if contracted_shape(record, lambda tensor: tuple(tensor.shape))]
+
+    @cached_property
+    def _activations(self) -> list[_Interval]:
+        """Memory of the eval run: one interval for each storage, from its making to its last use."""
+        weights = self.graph.trace.store
+        seen: dict[int, _Interval] = {}
+        for number, record in enumerate(self.graph.trace.runs[0].operations):
+            for tensor in (*record.inputs, *record.outputs):
+                if weights.is_weight(tensor):
+                    continue
+                key = tensor.untyped_storage()._cdata
+                known = seen.get(key, _Interval(tensor, number, number))
+                seen[key] = _Interval(known.tensor, known.first, number)
+        return list(seen.values())
+
+    def _peak_activation_bytes(self, kept: NDArray[np.bool_]) -> int:
+        changes = np.zeros(len(self.graph.trace.runs[0].operations) + 1, dtype=np.int64)
+        for interval in self._activations:
+            size = math.prod(self.graph.kept_shape(interval.tensor, kept)) * interval.tensor.element_size()
+            changes[interval.first] += size
+            changes[interval.last + 1] -= size
+        return int(np.cumsum(changes).max(initial=0)) // (self.graph.trace.batch_size or 1)

@@ -1,0 +1,54 @@
+"""Errors that prunekit raises; each also derives from the builtin that a user would catch."""
+
+__all__ = [
+    "InputError",
+    "NothingToPruneError",
+    "ParameterError",
+    "ParameterTypeError",
+    "PipelineFileError",
+    "PlanError",
+    "PrunekitError",
+    "TargetError",
+    "TrainingError",
+    "VerificationError",
+]
+
+
+class PrunekitError(Exception):
+    """Base of every error of the package."""
+
+
+class ParameterError(PrunekitError, ValueError):
+    """The value of a parameter is wrong."""
+
+
+class ParameterTypeError(PrunekitError, TypeError):
+    """The type of a parameter is wrong."""
+
+
+class InputError(PrunekitError, ValueError):
+    """Data or example inputs do not fit the network."""
+
+
+class NothingToPruneError(PrunekitError, ValueError):
+    """The network has no filter that can be removed; the message lists what blocks them."""
+
+
+class PlanError(PrunekitError, ValueError):
+    """A pruning plan does not fit the network that it is applied to, or cannot be read."""
+
+
+class TargetError(PrunekitError, ValueError):
+    """The target reduction cannot be reached under the given constraints."""
+
+
+class TrainingError(PrunekitError, RuntimeError):
+    """Training met a loss or a gradient that is not finite."""
+
+
+class VerificationError(PrunekitError, RuntimeError):
+    """The masked and the compacted network do not agree; nothing wrong is returned."""
+
+
+class PipelineFileError(PrunekitError, ValueError):
+    """A declarative pipeline file is wrong; the message names file, line and key."""

@@ -1,0 +1,26 @@
+"""Importance: criteria that estimate the change of the loss when a unit is removed."""
+
+from prunekit.importance._criteria import (
+    CRITERIA,
+    Criterion,
+    Magnitude,
+    Random,
+    Taylor,
+    Taylor2,
+    TaylorAbs,
+    make_criterion,
+)
+from prunekit.importance._observation import Observation, UnitSums
+
+__all__ = [
+    "CRITERIA",
+    "Criterion",
+    "Magnitude",
+    "Observation",
+    "Random",
+    "Taylor",
+    "Taylor2",
+    "TaylorAbs",
+    "UnitSums",
+    "make_criterion",
+]

@@ -1,0 +1,236 @@
+"""Criteria: which unit goes first."""
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from prunekit.exceptions import ParameterError, ParameterTypeError
+from prunekit.importance._observation import Observation
+from prunekit.importance.functional import removal_estimate, squared_taylor
+
+FloatArray = NDArray[np.float64]
+
+
+class Criterion(ABC):
+    """
+    Base of all criteria: what is seen of mini-batches becomes one number a unit.
+
+    A subclass accumulates in `observe` and answers in `importance`; the unit with the smallest importance goes first.
+
+    Attributes
+    ----------
+    name : str
+        Name under which the criterion can be asked for.
+    needs_gradients : bool
+        Whether `observe` looks at gradients.
+
+    Examples
+    --------
+    The importance of a filter as the largest first-order term that any mini-batch gave it:
+
+    >>> from prunekit.importance import Criterion
+    >>> class LargestTaylor(Criterion):
+    ...     name = "largest_taylor"
+    ...
+    ...     def reset(self):
+    ...         self._largest = None
+    ...
+    ...     def observe(self, observation):
+    ...         now = observation.taylor_sums.abs()
+    ...         self._largest = now if self._largest is None else self._largest.maximum(now)
+    ...
+    ...     def importance(self):
+    ...         return self._largest.cpu().double().numpy()
+    """
+
+    name: ClassVar[str] = ""
+    needs_gradients: ClassVar[bool] = True
+
+    def __init__(self) -> None:
+        self.reset()
+
+    @abstractmethod
+    def reset(self) -> None:
+        """Forget everything that was observed."""
+
+    @abstractmethod
+    def observe(self, observation: Observation) -> None:
+        """
+        Take in one mini-batch.
+
+        Parameters
+        ----------
+        observation : Observation
+            Sums over units of what the backward pass left.
+        """
+
+    @abstractmethod
+    def importance(self) -> FloatArray:
+        """
+        Return the importance of every unit.
+
+        Returns
+        -------
+        ndarray of float, shape (n_units,)
+            Estimated change of the loss when the unit is removed, or whatever orders units alike.
+        """
+
+
+class _MeanCriterion(Criterion):
+    """Average of one tensor over mini-batches."""
+
+    def reset(self) -> None:
+        """Forget everything that was observed."""
+        self._total: Tensor | None = None
+        self._count = 0
+
+    def observe(self, observation: Observation) -> None:
+        """Add the value of one mini-batch."""
+        value = self._value(observation)
+        self._total = value if self._total is None else self._total + value
+        self._count += 1
+
+    def importance(self) -> FloatArray:
+        """Return the average over mini-batches."""
+        assert self._total is not None  # noqa: S101  the network asks only after an observation
+        return (self._total / self._count).double().cpu().numpy()
+
+    def _value(self, observation: Observation) -> Tensor:
+        raise NotImplementedError
+
+
+class Taylor(_MeanCriterion):
+    """
+    Mean over mini-batches of the squared first-order sum (Molchanov et al. 2019, equation 8).
+
+    References
+    ----------
+    .. [1] P. Molchanov, A. Mallya, S. Tyree, I. Frosio, J. Kautz, "Importance Estimation for Neural Network Pruning",
+       CVPR 2019, arXiv:1906.10771.
+    """
+
+    name = "taylor"
+
+    def _value(self, observation: Observation) -> Tensor:
+        return squared_taylor(observation.taylor_sums)
+
+
+class TaylorAbs(_MeanCriterion):
+    """Mean over mini-batches of the absolute value of the first-order sum."""
+
+    name = "taylor_abs"
+
+    def _value(self, observation: Observation) -> Tensor:
+        return observation.taylor_sums.abs()
+
+
+class Taylor2(Criterion):
+    """Signed estimate with curvature: minus the mean of the first-order sums plus half of the Fisher information."""
+
+    name = "taylor2"
+
+    def reset(self) -> None:
+        """Forget everything that was observed."""
+        self._count = 0
+        self._examples = 0
+        self._mean: Tensor | None = None
+        self._squares: Tensor | None = None
+
+    def observe(self, observation: Observation) -> None:
+        """Update mean and sum of squared deviations (Welford)."""
+        sums = observation.taylor_sums
+        if self._mean is None or self._squares is None:
+            self._mean, self._squares = torch.zeros_like(sums), torch.zeros_like(sums)
+        self._count += 1
+        self._examples += observation.batch_size
+        before = sums - self._mean
+        self._mean = self._mean + before / self._count
+        self._squares = self._squares + before * (sums - self._mean)
+
+    def importance(self) -> FloatArray:
+        """Return the estimate; with one mini-batch the curvature is unknown and left out."""
+        assert self._mean is not None  # noqa: S101
+        assert self._squares is not None  # noqa: S101
+        variance = self._squares / max(self._count - 1, 1)
+        batch_size = self._examples / self._count
+        return removal_estimate(self._mean, variance, batch_size).double().cpu().numpy()
+
+
+class Magnitude(_MeanCriterion):
+    """Sum of the squares of the weights of a unit's filters; a baseline that sees no data."""
+
+    name = "magnitude"
+    needs_gradients = False
+
+    def _value(self, observation: Observation) -> Tensor:
+        return observation.filter_norms
+
+
+class Random(_MeanCriterion):
+    """
+    Random order; the control that every comparison needs.
+
+    Parameters
+    ----------
+    seed : int, default=0
+        Seed of the order.
+    """
+
+    name = "random"
+    needs_gradients = False
+
+    def __init__(self, seed: int = 0) -> None:
+        self.seed = seed
+        super().__init__()
+
+    def reset(self) -> None:
+        """Forget everything that was observed; the order stays."""
+        super().reset()
+        self._generator = torch.Generator().manual_seed(self.seed)
+
+    def _value(self, observation: Observation) -> Tensor:
+        return torch.rand(observation.n_units, generator=self._generator)
+
+
+CRITERIA: dict[str, type[Criterion]] = {kind.name: kind for kind in (Taylor, Taylor2, TaylorAbs, Magnitude, Random)}
+
+
+def make_criterion(criterion: object, owner: str) -> Criterion:
+    """
+    Return a criterion from a name or an object.
+
+    Parameters
+    ----------
+    criterion : str or Criterion
+        What the user gave.
+    owner : str
+        Class that the parameter belongs to, for the message.
+
+    Returns
+    -------
+    Criterion
+        Ready to observe.
+
+    Raises
+    ------
+    ParameterError
+        If there is no criterion of that name.
+    ParameterTypeError
+        If it is neither a name nor a criterion.
+    """
+    if isinstance(criterion, str):
+        if criterion not in CRITERIA:
+            known = ", ".join(repr(name) for name in CRITERIA)
+            raise ParameterError(f"The 'criterion' parameter of {owner} must be one of {known}. Got {criterion!r} instead.")
+        return CRITERIA[criterion]()
+    if isinstance(criterion, Criterion):
+        criterion.reset()
+        return criterion
+    raise ParameterTypeError(
+        f"The 'criterion' parameter of {owner} must be a name or a Criterion object. "
+        f"Got {type(criterion).__name__} instead."
+    )

@@ -1,0 +1,123 @@
+"""What a criterion may look at after a backward pass."""
+
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from prunekit.exceptions import TrainingError
+from prunekit.importance.functional import taylor_terms
+from prunekit.tracing import Axis, UnitGraph, named_tensors
+
+
+class UnitSums:
+    """
+    Sum values of parameters over the slices of each unit.
+
+    Parameters
+    ----------
+    graph : UnitGraph
+        Units of a network.
+    """
+
+    def __init__(self, graph: UnitGraph) -> None:
+        self.n_units = graph.n_units
+        self._consumers = self._plan(graph, graph.consumers)
+        self._producers = self._plan(graph, graph.producers)
+
+    @staticmethod
+    def _plan(graph: UnitGraph, marked: "np.ndarray[tuple[int], np.dtype[np.bool_]]") -> list[tuple[Axis, Tensor, Tensor]]:
+        found = []
+        for axis in graph.axes:
+            units = np.where(marked[axis.labels], graph.unit_of_label[axis.labels], -1)
+            indices = np.flatnonzero(units >= 0)
+            if indices.size:
+                found.append((axis, torch.from_numpy(indices), torch.from_numpy(units[indices])))
+        return found
+
+    @property
+    def consumer_tensors(self) -> set[str]:
+        """Names of the parameters and buffers that read channels of units."""
+        return {axis.tensor for axis, _, _ in self._consumers}
+
+    def over_consumers(self, values: dict[str, Tensor]) -> Tensor:
+        """Return sums over the weights that read each unit, shape (n_units,); missing tensors count as zero."""
+        return self._sum(self._consumers, values)
+
+    def over_producers(self, values: dict[str, Tensor]) -> Tensor:
+        """Return sums over the filters of each unit, shape (n_units,)."""
+        return self._sum(self._producers, values)
+
+    def _sum(self, plan: list[tuple[Axis, Tensor, Tensor]], values: dict[str, Tensor]) -> Tensor:
+        device = next((value.device for value in values.values()), torch.device("cpu"))
+        total = torch.zeros(self.n_units, device=device)
+        for axis, indices, units in plan:
+            value = values.get(axis.tensor)
+            if value is None:
+                continue
+            others = [dim for dim in range(value.dim()) if dim != axis.dim]
+            line = value.sum(dim=others, dtype=torch.float32) if others else value.float()
+            total.index_add_(0, units.to(device), line.to(device)[indices.to(device)])
+        return total
+
+
+class Observation:
+    """
+    Parameters and gradients of one mini-batch, summed over units on demand.
+
+    Parameters
+    ----------
+    module : Module
+        The network after ``backward``.
+    sums : UnitSums
+        How to sum over units.
+    gradients : dict of str to Tensor
+        Gradients by the name of the parameter.
+    batch_size : int
+        Examples in the mini-batch.
+    """
+
+    def __init__(self, module: nn.Module, sums: UnitSums, gradients: dict[str, Tensor], batch_size: int) -> None:
+        self.batch_size = batch_size
+        self._module = module
+        self._sums = sums
+        self._gradients = gradients
+
+    @property
+    def n_units(self) -> int:
+        """Number of units."""
+        return self._sums.n_units
+
+    @cached_property
+    def taylor_sums(self) -> Tensor:
+        """
+        Sum over the weights that read each unit of weight times gradient, shape (n_units,).
+
+        Raises
+        ------
+        TrainingError
+            If it is not finite, with the name of the parameter.
+        """
+        tensors = named_tensors(self._module)
+        terms = {name: taylor_terms(tensors[name].detach(), value) for name, value in self._gradients.items()}
+        sums = self._sums.over_consumers(terms)
+        if not bool(torch.isfinite(sums).all()):
+            broken = [name for name, value in self._gradients.items() if not bool(torch.isfinite(value).all())]
+            what = f"the gradient of '{broken[0]}'" if broken else "a product of weight and gradient"
+            raise TrainingError(
+                f"Scoring needs finite gradients. Got NaN or infinity in {what} instead. Lower the learning rate, clip "
+                "gradients, or look for NaN in the data."
+            )
+        return sums
+
+    @cached_property
+    def filter_norms(self) -> Tensor:
+        """Sum over the filters of each unit of the squares of their weights, shape (n_units,)."""
+        tensors = named_tensors(self._module)
+        squares = {
+            name: tensor.detach().abs().square()
+            for name, tensor in tensors.items()
+            if tensor.is_floating_point() or tensor.is_complex()
+        }
+        return self._sums.over_producers(squares)

@@ -1,0 +1,129 @@
+"""One safetensors file with the weights, the plan as JSON in its metadata."""
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+from torch import Tensor, nn
+
+from prunekit.exceptions import ParameterTypeError, PlanError
+from prunekit.surgery import PruningPlan, compact
+from prunekit.tracing import named_tensors
+
+PROTOCOL = 1
+"""Version of the file that `save` writes."""
+
+
+def save(network: Any, path: str | Path, plan: PruningPlan | None = None) -> Path:
+    """
+    Write the weights of a pruned network and its plan to one file.
+
+    Parameters
+    ----------
+    network : Module, fitted skorch net or fitted TaylorPruner
+        The compacted network.
+    path : str or Path
+        File to write, by custom with the suffix ``.safetensors``; an old one is replaced once the new one is whole.
+    plan : PruningPlan, default=None
+        What was removed, from ``PrunableNetwork.plan`` or ``TaylorPruner.plan_``; a fitted `TaylorPruner` brings its
+        own. Without a plan nothing was removed.
+
+    Returns
+    -------
+    Path
+        The file.
+
+    Raises
+    ------
+    ParameterTypeError
+        If there is no module in `network`.
+    """
+    plan = getattr(network, "plan_", PruningPlan()) if plan is None else plan
+    net = getattr(network, "estimator_", network)
+    module = getattr(net, "module_", net)
+    if not isinstance(module, nn.Module):
+        raise ParameterTypeError(
+            "The 'network' parameter of save must be a torch module, a fitted skorch net or a fitted TaylorPruner. "
+            f"Got {type(network).__name__} instead."
+        )
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in named_tensors(module).items()}
+    metadata = {"prunekit_protocol": str(PROTOCOL), "prunekit_plan": plan.to_json(), "module": type(module).__qualname__}
+    target = Path(path)
+    _write_atomically(target, safetensors.torch.save(tensors, metadata))
+    return target
+
+
+def load(path: str | Path, module: nn.Module) -> nn.Module:
+    """
+    Return a pruned network from a file and a dense network of its class.
+
+    Parameters
+    ----------
+    path : str or Path
+        File that `save` wrote.
+    module : Module
+        Dense network of the class that was pruned, with any weights; it is not changed.
+
+    Returns
+    -------
+    Module
+        New network with the shapes and the weights of the file.
+
+    Raises
+    ------
+    PlanError
+        If the file was not written by `save`, or does not fit the network; the message names the first difference.
+
+    Notes
+    -----
+    The file holds numbers and JSON only; nothing in it is executed.
+    """
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  it is no mapping
+    except safetensors.SafetensorError as exc:
+        raise PlanError(f"'{path}' is no safetensors file: {exc}") from exc
+    if metadata.get("prunekit_protocol") != str(PROTOCOL):
+        raise PlanError(
+            f"'{path}' must be a file that prunekit.save wrote with protocol {PROTOCOL}. "
+            f"Got protocol {metadata.get('prunekit_protocol')!r} instead."
+        )
+    smaller = compact(module, PruningPlan.from_json(metadata.get("prunekit_plan", json.dumps(None))))
+    _fill(smaller, tensors, path)
+    return smaller
+
+
+def _fill(module: nn.Module, tensors: dict[str, Tensor], path: str | Path) -> None:
+    own = named_tensors(module)
+    for name in sorted(own.keys() ^ tensors.keys()):
+        where = "the network" if name in tensors else f"'{path}'"
+        raise PlanError(f"'{path}' does not fit {type(module).__name__}: '{name}' is missing in {where}.")
+    for name, tensor in own.items():
+        if tensor.shape != tensors[name].shape or tensor.dtype != tensors[name].dtype:
+            raise PlanError(
+                f"'{path}' does not fit {type(module).__name__}: '{name}' must be {tuple(tensor.shape)} {tensor.dtype}. "
+                f"Got {tuple(tensors[name].shape)} {tensors[name].dtype} instead."
+            )
+    for name, tensor in own.items():
+        tensor.data.copy_(tensors[name])
+
+
+def _write_atomically(target: Path, content: bytes) -> None:
+    """Write beside the file and put it in its place when it is whole and on the disk."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(target)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,736 @@
+"""`PrunableNetwork`: score, prune, verify and compact any network inside of one's own training loop."""
+
+import inspect
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
+from typing import Any, NoReturn, cast
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from prunekit._validation import check_choice, check_integer, check_interval
+from prunekit.cost import RESOURCES, CostModel, Resource, layer_table
+from prunekit.exceptions import (
+    InputError,
+    NothingToPruneError,
+    ParameterError,
+    ParameterTypeError,
+    TrainingError,
+    VerificationError,
+)
+from prunekit.importance import Criterion, Observation, UnitSums, make_criterion
+from prunekit.surgery import Constraints, Masks, PruningPlan, Repair, Selector, compact, make_plan, prove
+from prunekit.tracing import (
+    Inputs,
+    Reason,
+    Unit,
+    UnitGraph,
+    copy_module,
+    duplicate_inputs,
+    named_outputs,
+    named_tensors,
+    pattern_filter,
+    trace,
+)
+
+__all__ = ["NetworkSnapshot", "PrunableNetwork", "prove_units"]
+
+Patterns = str | Iterable[str] | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NetworkSnapshot:
+    """
+    State of a `PrunableNetwork` to come back to.
+
+    Parameters
+    ----------
+    removed : ndarray of bool, shape (n_units,)
+        Removed units.
+    tensors : dict of str to Tensor
+        Copies of parameters and buffers.
+    """
+
+    removed: NDArray[np.bool_]
+    tensors: dict[str, Tensor]
+
+
+class PrunableNetwork(nn.Module):
+    """
+    A network whose least important filters can be masked while it trains, and compacted in the end.
+
+    Parameters
+    ----------
+    module : Module
+        Trained network. It is copied; the copy is `module`, the user's stays as it is.
+    example_inputs : Tensor, tuple or Mapping
+        One tensor, positional arguments or keyword arguments that the network takes. Values do not matter much, shapes
+        and types do.
+    criterion : str or Criterion, default="taylor"
+        What orders the units: a name of ``prunekit.importance.CRITERIA`` or an object.
+    include, exclude : str or iterable of str, default=None
+        Patterns of layer names, as in file names (``"features.*"``). With `include` only matching layers lose filters;
+        those that match `exclude` never do.
+    min_channels : int, default=1
+        Least number of filters that a layer keeps.
+    round_to : int, default=None
+        Layers that shrink keep a multiple of this number of filters.
+    max_layer_reduction : float, default=None
+        Largest fraction of its filters that a layer may lose.
+
+    Attributes
+    ----------
+    module : Module
+        The masked copy. Train this one, by itself or through the object.
+
+    Raises
+    ------
+    ParameterTypeError
+        If `module` is no module.
+    InputError
+        If the network does not run on the example inputs.
+    NothingToPruneError
+        If no filter can be removed; the message says what blocks them.
+
+    Notes
+    -----
+    The copy holds its masks by itself: weights that read removed filters are zero in every forward pass and get no
+    gradient, whatever the optimizer.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from torch import nn
+    >>> from prunekit import PrunableNetwork
+    >>> net = nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 36, 2))
+    >>> x, y = torch.randn(16, 1, 8, 8), torch.randint(2, (16,))
+    >>> network = PrunableNetwork(net, x)
+    >>> network.num_prunables
+    8
+    >>> nn.functional.cross_entropy(network(x), y).backward()
+    >>> network.update_score()
+    >>> network.update_prunables(max_to_prune=2)
+    2
+    >>> network.compact()[0]
+    Conv2d(1, 6, kernel_size=(3, 3), stride=(1, 1))
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        example_inputs: Any,
+        *,
+        criterion: str | Criterion = "taylor",
+        include: Patterns = None,
+        exclude: Patterns = None,
+        min_channels: int = 1,
+        round_to: int | None = None,
+        max_layer_reduction: float | None = None,
+    ) -> None:
+        super().__init__()
+        module = check_module(module)
+        self.criterion = make_criterion(criterion, "PrunableNetwork")
+        constraints = _constraints(min_channels, round_to, max_layer_reduction)
+        self._inputs = duplicate_inputs(Inputs.of(example_inputs))
+        graph, self._repairs = prove_units(module, self._inputs, include, exclude)
+        if not graph.n_units:
+            raise NothingToPruneError(_nothing_to_prune(module, graph))
+        self.module = copy_module(module)
+        self.graph = graph
+        self._costs = make_cost_model(self.module, graph)
+        self._selector = Selector(graph, constraints)
+        self._sums = UnitSums(graph)
+        self._masks = Masks(self.module, graph)
+        self._removed = np.zeros(graph.n_units, dtype=bool)
+        self._num_scored = 0
+        self._batch_size = self._inputs.batch_size() or 1
+        self._lent_gradients: dict[str, Tensor] = {}
+        self._borrow_gradients()
+        self._forward_hook = self.module.register_forward_pre_hook(self._before_forward, prepend=True, with_kwargs=True)
+
+    # -- running ------------------------------------------------------------------------------------------------------
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """
+        Run the masked network in its present mode.
+
+        Parameters
+        ----------
+        *args, **kwargs
+            Inputs of the network.
+
+        Returns
+        -------
+        object
+            What the network returns.
+        """
+        return self.module(*args, **kwargs)
+
+    def predict(self, *args: Any, **kwargs: Any) -> Any:
+        """
+        Run the masked network in eval mode without gradients; its mode is as before afterwards.
+
+        Parameters
+        ----------
+        *args, **kwargs
+            Inputs of the network.
+
+        Returns
+        -------
+        object
+            What the network returns.
+        """
+        return _evaluate(self.module, Inputs(args, kwargs))
+
+    # -- looking ------------------------------------------------------------------------------------------------------
+
+    @property
+    def learnables(self) -> pd.DataFrame:
+        """Parameters, one row each: ``layer``, ``parameter`` and ``value``, the live tensor."""
+        return _tensor_table(self.module.named_parameters())
+
+    @property
+    def state(self) -> pd.DataFrame:
+        """Buffers such as running statistics, one row each: ``layer``, ``parameter`` and ``value``, the live tensor."""
+        return _tensor_table(self.module.named_buffers())
+
+    @property
+    def input_names(self) -> list[str]:
+        """Names of the inputs that the network got."""
+        names = list(inspect.signature(self.module.forward).parameters)
+        taken = [names[i] if i < len(names) else f"input_{i}" for i in range(len(self._inputs.args))]
+        return [*taken, *self._inputs.kwargs]
+
+    @property
+    def output_names(self) -> list[str]:
+        """Names of the tensors that the network returns; those of a sequence are numbered."""
+        return list(self.graph.trace.runs[0].outputs)
+
+    @property
+    def units(self) -> tuple[Unit, ...]:
+        """All units: the prunable ones in the order of arrays over units, then the frozen ones with their reasons."""
+        return self.graph.units
+
+    @property
+    def support(self) -> NDArray[np.bool_]:
+        """Which units are still there, shape (n_units,)."""
+        return ~self._removed
+
+    @property
+    def num_prunables(self) -> int:
+        """Number of prunable units that are still there."""
+        return int((~self._removed).sum())
+
+    @property
+    def num_scored(self) -> int:
+        """Number of mini-batches scored since the last removal."""
+        return self._num_scored
+
+    @property
+    def importances(self) -> NDArray[np.float64]:
+        """
+        Importance of every unit, shape (n_units,); NaN for removed ones.
+
+        Raises
+        ------
+        TrainingError
+            If nothing was scored yet.
+        """
+        if not self._num_scored and not self.criterion.needs_gradients:
+            self._observe({})
+        if not self._num_scored:
+            raise TrainingError(
+                "There is no importance yet. Run a forward and a backward pass and call update_score() first."
+            )
+        return np.where(self._removed, np.nan, self.criterion.importance())
+
+    def analyze(self) -> pd.DataFrame:
+        """
+        Return the layer table.
+
+        Returns
+        -------
+        DataFrame
+            One row a layer; sizes and counts are after pruning, reductions are fractions of the dense network.
+            ``attrs["totals"]`` holds before, after and reduction of params, macs, filters and memory_bytes.
+        """
+        return layer_table(self.module, self._costs, self._removed)
+
+    def reduction(self, of: Resource = "params") -> float:
+        """
+        Return the fraction that is removed by now.
+
+        Parameters
+        ----------
+        of : {"params", "macs", "filters", "memory"}, default="params"
+            Of what.
+
+        Returns
+        -------
+        float
+            Between 0 and 1.
+        """
+        return self._reduction_of(_resource(of), self._removed)
+
+    def max_reduction(self, of: Resource = "params") -> float:
+        """
+        Return the largest reduction that the constraints allow.
+
+        Parameters
+        ----------
+        of : {"params", "macs", "filters", "memory"}, default="params"
+            Of what.
+
+        Returns
+        -------
+        float
+            Reached when every unit that may go is gone, in the order of their index.
+        """
+        everything = self._selector.choose(np.zeros(self.graph.n_units), self._removed, lambda removed: False)
+        return self._reduction_of(_resource(of), everything)
+
+    # -- pruning ------------------------------------------------------------------------------------------------------
+
+    def update_score(self, batch_size: int | None = None) -> None:
+        """
+        Take the gradients of one backward pass into the importance; call it after ``backward``, before ``zero_grad``.
+
+        Parameters
+        ----------
+        batch_size : int, default=None
+            Examples in the mini-batch, by default the size of the first dimension of the last forward pass's input.
+
+        Raises
+        ------
+        TrainingError
+            If there are no gradients, or if they are not finite; the importance is unchanged then.
+        """
+        gradients = {
+            name: gradient
+            for name, parameter in self.module.named_parameters()
+            if name in self._sums.consumer_tensors
+            and (gradient := self._lent_gradients.pop(name, parameter.grad)) is not None
+        }
+        if not gradients and self.criterion.needs_gradients:
+            raise TrainingError(
+                "update_score() needs gradients and found none. Call loss.backward() before it and zero_grad() after it."
+            )
+        self._observe(gradients, batch_size)
+
+    def reset_score(self) -> None:
+        """Forget the mini-batches scored so far."""
+        self.criterion.reset()
+        self._num_scored = 0
+
+    def update_prunables(self, max_to_prune: int = 8) -> int:
+        """
+        Mask the least important units and start scoring anew.
+
+        Parameters
+        ----------
+        max_to_prune : int, default=8
+            How many units to mask at most.
+
+        Returns
+        -------
+        int
+            How many were masked; less than asked for where the constraints allow no more.
+
+        Raises
+        ------
+        TrainingError
+            If nothing was scored since the last removal.
+        """
+        limit = check_integer("max_to_prune", max_to_prune, "update_prunables", 0)
+        return self._remove(self._selector.choose_at_most(self._ranked(), self._removed, limit))
+
+    def prune_to(self, reduction: float, of: Resource = "params") -> int:
+        """
+        Mask the least important units until a reduction is reached, and start scoring anew.
+
+        Parameters
+        ----------
+        reduction : float
+            Fraction of the dense network that is to be gone, in [0, 1).
+        of : {"params", "macs", "filters", "memory"}, default="params"
+            Of what.
+
+        Returns
+        -------
+        int
+            How many units were masked. The reduction is met from above by the last of them, or missed where the
+            constraints allow no more.
+
+        Raises
+        ------
+        TrainingError
+            If nothing was scored since the last removal.
+        """
+        resource = _resource(of)
+        target = check_interval("reduction", reduction, "prune_to", 0, 1, "left")
+        return self._remove(
+            self._selector.choose(
+                self._ranked(), self._removed, lambda removed: self._reduction_of(resource, removed) >= target
+            )
+        )
+
+    def apply_masks(self) -> None:
+        """Set the weights that read removed units to zero; every forward pass does so by itself."""
+        self._masks.apply()
+
+    def snapshot(self) -> NetworkSnapshot:
+        """
+        Return the present state to come back to.
+
+        Returns
+        -------
+        NetworkSnapshot
+            Removed units and copies of all tensors.
+        """
+        tensors = {name: tensor.detach().clone() for name, tensor in named_tensors(self.module).items()}
+        return NetworkSnapshot(self._removed.copy(), tensors)
+
+    def restore(self, snapshot: NetworkSnapshot) -> None:
+        """
+        Go back to an earlier state.
+
+        Parameters
+        ----------
+        snapshot : NetworkSnapshot
+            What `snapshot` returned.
+        """
+        with torch.no_grad():
+            for name, tensor in named_tensors(self.module).items():
+                tensor.data.copy_(snapshot.tensors[name])
+        self._removed = snapshot.removed.copy()
+        self._masks.update(self._removed)
+        self.reset_score()
+
+    # -- leaving ------------------------------------------------------------------------------------------------------
+
+    @property
+    def plan(self) -> PruningPlan:
+        """What is removed by now, as a document that can be applied to a dense network of the same class."""
+        return make_plan(self.graph, self._removed, self._repairs)
+
+    def compact(self, verify: bool = True) -> nn.Module:
+        """
+        Return the physically smaller network that computes what the masked one does.
+
+        Parameters
+        ----------
+        verify : bool, default=True
+            Whether to compare both on the example inputs first.
+
+        Returns
+        -------
+        Module
+            Network of the user's own class, in the mode of the masked one.
+
+        Raises
+        ------
+        VerificationError
+            If the two do not agree.
+        """
+        smaller = self._compacted()
+        if verify:
+            self._compare(smaller, self._inputs, 1e-5)
+        return smaller
+
+    def verify(self, *inputs: Any, rtol: float = 1e-5) -> float:
+        """
+        Compare the masked network with the compacted one.
+
+        Parameters
+        ----------
+        *inputs : Tensor
+            Inputs of the network, the example inputs by default.
+        rtol : float, default=1e-5
+            Largest difference allowed, relative to the largest output. For data types with less than float32's
+            precision it grows with their resolution.
+
+        Returns
+        -------
+        float
+            Largest difference relative to the largest output.
+
+        Raises
+        ------
+        VerificationError
+            If the difference is larger than allowed.
+        """
+        example = Inputs.of(inputs[0] if len(inputs) == 1 else inputs) if inputs else self._inputs
+        return self._compare(self._compacted(), example, rtol)
+
+    # -- inside -------------------------------------------------------------------------------------------------------
+
+    def _observe(self, gradients: dict[str, Tensor], batch_size: int | None = None) -> None:
+        size = self._batch_size if batch_size is None else check_integer("batch_size", batch_size, "update_score", 1)
+        self.criterion.observe(Observation(self.module, self._sums, gradients, size))
+        self._num_scored += 1
+
+    def _ranked(self) -> NDArray[np.float64]:
+        return np.where(self._removed, np.inf, self.importances)
+
+    def _remove(self, removed: NDArray[np.bool_]) -> int:
+        count = int(removed.sum() - self._removed.sum())
+        self._removed = removed
+        self._masks.update(removed)
+        self.reset_score()
+        return count
+
+    def _reduction_of(self, resource: Resource, removed: NDArray[np.bool_]) -> float:
+        dense = self._costs.of(resource, np.zeros_like(removed))
+        return 1.0 - self._costs.of(resource, removed) / dense if dense else 0.0
+
+    def _compacted(self) -> nn.Module:
+        self.apply_masks()
+        self._forward_hook.remove()
+        try:
+            smaller = compact(self.module, self.plan)
+        finally:
+            self._forward_hook = self.module.register_forward_pre_hook(
+                self._before_forward, prepend=True, with_kwargs=True
+            )
+        for name, parameter in smaller.named_parameters():
+            if name in self._borrowed:
+                parameter.requires_grad_(False)
+        return smaller
+
+    def _compare(self, smaller: nn.Module, inputs: Inputs, rtol: float) -> float:
+        masked = named_outputs(_evaluate(self.module, inputs))
+        compacted = named_outputs(_evaluate(smaller, inputs))
+        if masked.keys() != compacted.keys():
+            raise VerificationError(
+                f"The masked network returns {list(masked)}, the compacted one {list(compacted)}. Nothing was returned."
+            )
+        worst = 0.0
+        for name, expected in masked.items():
+            difference = _relative_difference(expected, compacted[name])
+            if not difference <= rtol * _resolution(expected):
+                raise VerificationError(
+                    f"The masked and the compacted network must agree to {rtol:g} of the largest output. Got "
+                    f"{difference:.3g} in '{name}' instead. Nothing was returned; please report this network."
+                )
+            worst = max(worst, difference)
+        return worst
+
+    def _before_forward(self, module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        self.apply_masks()
+        for value in (*args, *kwargs.values()):
+            if isinstance(value, Tensor) and value.dim():
+                self._batch_size = value.size(0)
+                return
+
+    def _borrow_gradients(self) -> None:
+        """Let frozen parameters that read channels have gradients for scoring, which no optimizer ever sees."""
+        self._borrowed: set[str] = set()
+        for name, parameter in self.module.named_parameters():
+            if name in self._sums.consumer_tensors and not parameter.requires_grad:
+                self._borrowed.add(name)
+                parameter.requires_grad_(True)
+                parameter.register_post_accumulate_grad_hook(self._lend(name))
+
+    def _lend(self, name: str) -> Any:
+        def take_away(parameter: Tensor) -> None:
+            if parameter.grad is not None:
+                known = self._lent_gradients.get(name)
+                self._lent_gradients[name] = parameter.grad if known is None else known + parameter.grad
+                parameter.grad = None
+
+        return take_away
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> NoReturn:
+        """Refuse: use `snapshot` for a state to come back to."""
+        raise TypeError("A PrunableNetwork cannot be copied. Use snapshot() and restore(), or compact() for its network.")
+
+    def __reduce_ex__(self, protocol: Any) -> NoReturn:
+        """Refuse: use `prunekit.save`."""
+        raise TypeError("A PrunableNetwork cannot be pickled. Use compact() and prunekit.save() to keep its network.")
+
+
+def prove_units(
+    module: nn.Module, inputs: Inputs, include: Patterns = None, exclude: Patterns = None
+) -> tuple[UnitGraph, tuple[Repair, ...]]:
+    """
+    Return the units of a network that may be removed and stood the probe.
+
+    Parameters
+    ----------
+    module : Module
+        The network; it is not touched.
+    inputs : Inputs
+        Example inputs.
+    include, exclude : str or iterable of str, default=None
+        Patterns of layer names.
+
+    Returns
+    -------
+    tuple of UnitGraph and tuple of Repair
+        Units, and the attributes to set when they are removed.
+    """
+    graph = UnitGraph(trace(module, inputs))
+    blocked = []
+    for name, patterns, wanted in (("include", _patterns(include), True), ("exclude", _patterns(exclude), False)):
+        if patterns is None:
+            continue
+        _check_patterns(name, patterns, graph)
+        reason = Reason("excluded by the user" if name == "exclude" else "not included by the user")
+        blocked += pattern_filter(
+            graph, lambda layer, p=patterns, w=wanted: any(fnmatchcase(layer, one) for one in p) is not w, reason
+        )
+    return prove(module, graph.with_blocked(blocked) if blocked else graph)
+
+
+def make_cost_model(module: nn.Module, graph: UnitGraph) -> CostModel:
+    """
+    Return the costs of a network.
+
+    Parameters
+    ----------
+    module : Module
+        The dense network.
+    graph : UnitGraph
+        Its units.
+
+    Returns
+    -------
+    CostModel
+        Costs for any set of removed units.
+    """
+    return CostModel(graph, named_tensors(module), {name for name, _ in module.named_parameters()})
+
+
+def check_module(module: object) -> nn.Module:
+    """
+    Return the module itself, unwrapped where it was compiled.
+
+    Parameters
+    ----------
+    module : object
+        What the user gave.
+
+    Returns
+    -------
+    Module
+        The network.
+
+    Raises
+    ------
+    ParameterTypeError
+        If it is no module, or a compiled TorchScript one.
+    """
+    module = getattr(module, "_orig_mod", module)
+    if isinstance(module, type) or not isinstance(module, nn.Module):
+        raise ParameterTypeError(
+            "The 'module' parameter of PrunableNetwork must be a torch.nn.Module. "
+            f"Got {module.__name__ if isinstance(module, type) else type(module).__name__}"
+            f"{' itself, not an instance of it,' if isinstance(module, type) else ''} instead."
+        )
+    if isinstance(module, torch.jit.ScriptModule):
+        raise ParameterTypeError(
+            "The 'module' parameter of PrunableNetwork must be a torch.nn.Module in Python. Got a TorchScript module "
+            "instead: prune the original and script the result."
+        )
+    return module
+
+
+def _constraints(min_channels: int, round_to: int | None, max_layer_reduction: float | None) -> Constraints:
+    owner = "PrunableNetwork"
+    return Constraints(
+        min_channels=check_integer("min_channels", min_channels, owner, 1),
+        round_to=1 if round_to is None else check_integer("round_to", round_to, owner, 1),
+        max_layer_reduction=1.0
+        if max_layer_reduction is None
+        else check_interval("max_layer_reduction", max_layer_reduction, owner, 0, 1, "right"),
+    )
+
+
+def _resource(of: object) -> Resource:
+    return cast("Resource", check_choice("of", of, "PrunableNetwork.reduction", RESOURCES))
+
+
+def _patterns(value: Patterns) -> tuple[str, ...] | None:
+    if value is None:
+        return None
+    return (value,) if isinstance(value, str) else tuple(value)
+
+
+def _check_patterns(name: str, patterns: tuple[str, ...], graph: UnitGraph) -> None:
+    layers = sorted({axis.tensor.rpartition(".")[0] for axis in graph.axes if graph.producers[axis.labels].any()})
+    for pattern in patterns:
+        if not any(fnmatchcase(layer, pattern) for layer in layers):
+            near = get_close_matches(pattern, layers, n=3, cutoff=0.4) or layers[:3]
+            raise ParameterError(
+                f"The '{name}' parameter must hold patterns of layers that make channels. Got {pattern!r}, which matches "
+                f"none; did you mean {', '.join(map(repr, near))}?"
+            )
+
+
+def _nothing_to_prune(module: nn.Module, graph: UnitGraph) -> str:
+    lines = []
+    for unit in graph.units:
+        layer = ", ".join(dict.fromkeys(name.rpartition(".")[0] or name for name, _ in unit.filters))
+        line = f"  {layer}: {unit.reason}"
+        if line not in lines:
+            lines.append(line)
+    listed = "\n".join(lines) if lines else "  it has no layer that makes channels from its inputs"
+    return f"{type(module).__name__} has no filter that can be removed. What blocks its layers:\n{listed}"
+
+
+def _tensor_table(named: Iterable[tuple[str, Tensor]]) -> pd.DataFrame:
+    rows = [(name.rpartition(".")[0], name.rpartition(".")[2], tensor) for name, tensor in named]
+    table = pd.DataFrame({"layer": [row[0] for row in rows], "parameter": [row[1] for row in rows]})
+    values = np.empty(len(rows), dtype=object)
+    for index, row in enumerate(rows):
+        values[index] = row[2]
+    return table.assign(value=values)
+
+
+@contextmanager
+def _eval_mode(module: nn.Module) -> Iterator[None]:
+    modes = [(part, part.training) for part in module.modules()]
+    module.eval()
+    try:
+        yield
+    finally:
+        for part, training in modes:
+            part.training = training
+
+
+def _evaluate(module: nn.Module, inputs: Inputs) -> Any:
+    with _eval_mode(module), torch.no_grad():
+        return module(*inputs.args, **inputs.kwargs)
+
+
+def _relative_difference(expected: Tensor, got: Tensor) -> float:
+    """Return the largest difference relative to the largest entry, infinity where shapes differ or NaN is new."""
+    if expected.shape != got.shape:
+        return float("inf")
+    if not expected.numel():
+        return 0.0
+    if not (expected.is_floating_point() or expected.is_complex()):
+        return 0.0 if torch.equal(expected, got) else float("inf")
+    wide = torch.complex128 if expected.is_complex() else torch.float64
+    expected, got = expected.detach().to(wide), got.detach().to(wide)
+    finite = torch.isfinite(expected)
+    if not torch.equal(finite, torch.isfinite(got)) or not torch.equal(expected[~finite].isnan(), got[~finite].isnan()):
+        return float("inf")
+    if not bool(finite.any()):
+        return 0.0
+    scale = float(expected[finite].abs().max())
+    difference = float((expected[finite] - got[finite]).abs().max())
+    return difference / scale if scale else (0.0 if difference == 0.0 else float("inf"))
+
+
+def _resolution(tensor: Tensor) -> float:
+    """Return the resolution of a data type in units of float32's, at least 1."""
+    if not (tensor.is_floating_point() or tensor.is_complex()):
+        return 1.0
+    return max(1.0, torch.finfo(tensor.dtype).eps / torch.finfo(torch.float32).eps)

@@ -1,0 +1,185 @@
+"""Integer attributes of modules that repeat the shapes of their parameters."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
+
+from prunekit.tracing import UnitGraph
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Repair:
+    """
+    An attribute of a module whose value is the number of some labels.
+
+    Parameters
+    ----------
+    module : str
+        Dotted path.
+    name : str
+        Attribute.
+    labels : ndarray of int, shape (dense_value, n)
+        Labels that it counts; a row stays if any of its labels does.
+    """
+
+    module: str
+    name: str
+    labels: NDArray[np.int64]
+
+    @property
+    def dense_value(self) -> int:
+        """Value in the dense network."""
+        return int(self.labels.shape[0])
+
+    def value(self, kept: NDArray[np.bool_]) -> int:
+        """
+        Return the value in the compacted network.
+
+        Parameters
+        ----------
+        kept : ndarray of bool, shape (n_labels,)
+            Labels that stay.
+
+        Returns
+        -------
+        int
+            Number of rows that stay.
+        """
+        return int(kept[self.labels].any(axis=1).sum())
+
+
+def update_attributes_(module: nn.Module, before: dict[str, Shape]) -> None:
+    """
+    Set the attributes of one of torch's own layers from the new shapes of its parameters.
+
+    Parameters
+    ----------
+    module : Module
+        A layer whose parameters were sliced; modules that are none of torch's layers are left alone.
+    before : dict of str to tuple of int
+        Shapes of its own parameters and buffers in the dense network.
+    """
+    for kind, update in _UPDATES:
+        if isinstance(module, kind):
+            update(module, before)
+            return
+
+
+def is_known(module: nn.Module) -> bool:
+    """Return whether `update_attributes_` knows the type of a module."""
+    return isinstance(module, tuple(kind for kind, _ in _UPDATES))
+
+
+def repairs_without_parameters(module: nn.Module, graph: UnitGraph) -> tuple[Repair, ...]:
+    """
+    Return the repairs of normalisations that have no parameters to tell their size.
+
+    Parameters
+    ----------
+    module : Module
+        The dense network.
+    graph : UnitGraph
+        Its units.
+
+    Returns
+    -------
+    tuple of Repair
+        For ``num_features``, ``num_channels`` and ``num_groups``.
+    """
+    run = graph.trace.runs[0]
+    counts = {(record.module, number): labels for record in run.operations for number, labels in record.counts}
+    repairs = []
+    for path, layer in module.named_modules():
+        bare = isinstance(layer, _NormBase | nn.GroupNorm) and not [*layer.parameters(), *layer.buffers()]
+        if not bare or path not in run.module_outputs:
+            continue
+        name = "num_features" if isinstance(layer, _NormBase) else "num_channels"
+        for factor in graph.trace.store[run.module_outputs[path]]:
+            labels = labels_along(factor, 1)
+            if labels is not None and len(labels) == getattr(layer, name):
+                repairs.append(Repair(path, name, labels))
+        if isinstance(layer, nn.GroupNorm) and (path, layer.num_groups) in counts:
+            repairs.append(Repair(path, "num_groups", counts[path, layer.num_groups].reshape(-1, 1).numpy()))
+    return tuple(repairs)
+
+
+def labels_along(factor: Tensor, dim: int) -> NDArray[np.int64] | None:
+    """
+    Return the labels of a factor as a matrix whose rows lie along one dimension.
+
+    Parameters
+    ----------
+    factor : Tensor
+        Label factor.
+    dim : int
+        Dimension.
+
+    Returns
+    -------
+    ndarray of int, shape (size, n) or None
+        None if the factor does not describe the dimension.
+    """
+    if factor.dim() <= dim or factor.size(dim) == 1:
+        return None
+    matrix: NDArray[np.int64] = factor.movedim(dim, 0).reshape(factor.size(dim), -1).numpy()
+    return matrix
+
+
+def _convolution(layer: nn.Module, before: dict[str, Shape]) -> None:
+    assert isinstance(layer, _ConvNd)  # noqa: S101  narrows the type
+    weight, old = layer.weight.shape, before["weight"]
+    if layer.groups > 1:
+        layer.groups = layer.groups * weight[0] // old[0]
+    if isinstance(layer, _ConvTransposeNd):
+        layer.in_channels, layer.out_channels = weight[0], weight[1] * layer.groups
+    else:
+        layer.in_channels, layer.out_channels = weight[1] * layer.groups, weight[0]
+
+
+def _linear(layer: nn.Module, before: dict[str, Shape]) -> None:
+    assert isinstance(layer, nn.Linear)  # noqa: S101
+    layer.out_features, layer.in_features = layer.weight.shape
+
+
+def _norm(layer: nn.Module, before: dict[str, Shape]) -> None:
+    assert isinstance(layer, _NormBase)  # noqa: S101
+    for tensor in (layer.weight, layer.running_mean):
+        if tensor is not None:
+            layer.num_features = tensor.shape[0]
+            return
+
+
+def _group_norm(layer: nn.Module, before: dict[str, Shape]) -> None:
+    assert isinstance(layer, nn.GroupNorm)  # noqa: S101
+    if layer.affine:
+        layer.num_channels = layer.weight.shape[0]
+        layer.num_groups = layer.num_groups * layer.num_channels // before["weight"][0]
+
+
+def _prelu(layer: nn.Module, before: dict[str, Shape]) -> None:
+    assert isinstance(layer, nn.PReLU)  # noqa: S101
+    layer.num_parameters = layer.weight.shape[0]
+
+
+def _embedding(layer: nn.Module, before: dict[str, Shape]) -> None:
+    assert isinstance(layer, nn.Embedding | nn.EmbeddingBag)  # noqa: S101
+    layer.num_embeddings, layer.embedding_dim = layer.weight.shape
+
+
+_UPDATES: tuple[tuple[type[nn.Module] | tuple[type[nn.Module], ...], Callable[[nn.Module, dict[str, Shape]], None]], ...]
+_UPDATES = (
+    (_ConvNd, _convolution),
+    (nn.Linear, _linear),
+    (_NormBase, _norm),
+    (nn.GroupNorm, _group_norm),
+    (nn.PReLU, _prelu),
+    (nn.Embedding, _embedding),
+    (nn.EmbeddingBag, _embedding),
+)

@@ -1,0 +1,89 @@
+"""Build the physically smaller network."""
+
+import torch
+from torch import Tensor, nn
+
+from prunekit.surgery.attributes import update_attributes_
+from prunekit.surgery.plan import PruningPlan
+from prunekit.tracing import copy_module, named_tensors
+
+
+def compact(module: nn.Module, plan: PruningPlan) -> nn.Module:
+    """
+    Return a copy of a network without the parts that a plan removes.
+
+    Parameters
+    ----------
+    module : Module
+        Dense network; it is not changed.
+    plan : PruningPlan
+        What stays.
+
+    Returns
+    -------
+    Module
+        Network of the same class with smaller parameters. Parameters that were shared are shared.
+
+    Raises
+    ------
+    PlanError
+        If the plan does not fit the network.
+    """
+    plan.check(named_tensors(module))
+    duplicate = copy_module(module)
+    apply_plan_(duplicate, plan)
+    return duplicate
+
+
+def apply_plan_(module: nn.Module, plan: PruningPlan) -> None:
+    """
+    Slice the parameters and buffers of a network in place and set its attributes.
+
+    Parameters
+    ----------
+    module : Module
+        Dense network.
+    plan : PruningPlan
+        What stays; it must fit.
+    """
+    dense = named_tensors(module)
+    sliced: dict[int, Tensor] = {}
+    for entry in plan.kept:
+        old = dense[entry.tensor]
+        current = sliced.get(id(old), old.detach())
+        indices = torch.tensor(entry.indices, device=current.device)
+        sliced[id(old)] = current.index_select(entry.dim, indices)
+    finished = {key: _like(value, old) for old in dense.values() if (value := sliced.get(key := id(old))) is not None}
+    for part in module.modules():
+        _replace_(part, finished)
+    for change in plan.attributes:
+        setattr(module.get_submodule(change.module), change.name, change.value)
+
+
+def _like(tensor: Tensor, old: Tensor) -> Tensor:
+    """Return a sliced tensor as the same kind of thing as the old one: parameter, gradient flag, memory format."""
+    for memory_format, ndim in ((torch.channels_last, 4), (torch.channels_last_3d, 5)):
+        if old.dim() == ndim and not old.is_contiguous() and old.is_contiguous(memory_format=memory_format):
+            tensor = tensor.contiguous(memory_format=memory_format)
+            break
+    else:
+        tensor = tensor.contiguous()
+    if isinstance(old, nn.Parameter):
+        parameter = nn.Parameter(tensor, requires_grad=old.requires_grad)
+        parameter.__dict__.update(old.__dict__)
+        return parameter
+    return tensor.requires_grad_(old.requires_grad)
+
+
+def _replace_(part: nn.Module, finished: dict[int, Tensor]) -> None:
+    before: dict[str, tuple[int, ...]] = {}
+    replaced: dict[str, Tensor] = {}
+    for name, tensor in [*part._parameters.items(), *part._buffers.items()]:
+        if tensor is not None:
+            before[name] = tuple(tensor.shape)
+            if id(tensor) in finished:
+                replaced[name] = finished[id(tensor)]
+    for name, tensor in replaced.items():
+        setattr(part, name, tensor)
+    if replaced:
+        update_attributes_(part, before)

@@ -1,0 +1,91 @@
+"""Masks: removed units simulated by zeros, while the network keeps its shapes and trains on."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from prunekit.tracing import UnitGraph, named_tensors
+
+
+class Masks:
+    """
+    Hold the weights that read removed channels at zero.
+
+    Parameters
+    ----------
+    module : Module
+        The network; its parameters get hooks, and weights of removed units become zero.
+    graph : UnitGraph
+        Its units.
+
+    Notes
+    -----
+    A channel is gone for the rest of the network when every weight that reads it is zero. The gradients of those
+    weights are zeroed as well, so neither the optimizer's state nor a norm over gradients sees them; what momentum from
+    before the removal still moves is set back by `apply`, which belongs before every forward pass.
+    """
+
+    def __init__(self, module: nn.Module, graph: UnitGraph) -> None:
+        self._module = module
+        self._graph = graph
+        self._removed: dict[str, list[tuple[int, Tensor]]] = {}
+        self._handles: dict[str, RemovableHandle] = {}
+
+    def update(self, removed: NDArray[np.bool_]) -> None:
+        """
+        Set which units are removed and zero their weights.
+
+        Parameters
+        ----------
+        removed : ndarray of bool, shape (n_units,)
+            Removed units.
+        """
+        stays = self._graph.kept_labels(removed)
+        found: dict[str, list[tuple[int, NDArray[np.int64]]]] = {}
+        for axis in self._graph.axes:
+            gone = np.flatnonzero(~stays[axis.labels] & self._graph.consumers[axis.labels])
+            if gone.size:
+                found.setdefault(axis.tensor, []).append((axis.dim, gone))
+        tensors = named_tensors(self._module)
+        self._removed = {
+            name: [(dim, torch.from_numpy(gone).to(tensors[name].device)) for dim, gone in entries]
+            for name, entries in found.items()
+        }
+        self.remove_hooks()
+        for name in self._removed:
+            if tensors[name].requires_grad:
+                self._handles[name] = tensors[name].register_hook(self._gradient_hook(name))
+        self.apply()
+
+    def apply(self) -> None:
+        """Set the weights of removed units to zero; gradients and autograd's version counters are left alone."""
+        if not self._removed:
+            return
+        tensors = named_tensors(self._module)
+        for name, entries in self._removed.items():
+            _zero_(tensors[name].data, entries)
+
+    def remove_hooks(self) -> None:
+        """Take every hook off the parameters; the zeros stay."""
+        for handle in self._handles.values():
+            handle.remove()
+        self._handles.clear()
+
+    def _gradient_hook(self, name: str) -> Callable[[Tensor], Tensor]:
+        def zero_removed(gradient: Tensor) -> Tensor:
+            masked = gradient.clone()
+            _zero_(masked, self._removed[name])
+            return masked
+
+        return zero_removed
+
+
+def _zero_(tensor: Tensor, entries: list[tuple[int, Tensor]]) -> None:
+    for dim, indices in entries:
+        if indices.device != tensor.device:
+            indices = indices.to(tensor.device)
+        tensor.index_fill_(dim, indices, 0)

@@ -1,0 +1,36 @@
+"""Channel labels: run a network once and learn which parts of its parameters can only be removed together."""
+
+from prunekit.tracing._copy import copy_module
+from prunekit.tracing._factors import tracked
+from prunekit.tracing._labels import CheckingTable, LabelConflict, LabelTable
+from prunekit.tracing._reason import Reason
+from prunekit.tracing._records import OperationRecord, RunRecord
+from prunekit.tracing._trace import Axis, Inputs, Trace, duplicate_inputs, sandbox, trace
+from prunekit.tracing._tracer import Tracer, named_outputs, named_tensors, tensors_of
+from prunekit.tracing._units import Group, Slice, Unit, UnitGraph, pattern_filter
+
+__all__ = [
+    "Axis",
+    "CheckingTable",
+    "Group",
+    "Inputs",
+    "LabelConflict",
+    "LabelTable",
+    "OperationRecord",
+    "Reason",
+    "RunRecord",
+    "Slice",
+    "Trace",
+    "Tracer",
+    "Unit",
+    "UnitGraph",
+    "copy_module",
+    "duplicate_inputs",
+    "named_outputs",
+    "named_tensors",
+    "pattern_filter",
+    "sandbox",
+    "tensors_of",
+    "trace",
+    "tracked",
+]

@@ -1,0 +1,175 @@
+"""One operation as the rules see it."""
+
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from typing import Any
+
+from torch import Tensor
+from torch._ops import OpOverload
+
+from prunekit.tracing._factors import Factors, normalised
+from prunekit.tracing._labels import LabelTable
+from prunekit.tracing._reason import Reason
+from prunekit.tracing._records import LabelStore
+
+
+@lru_cache(maxsize=4096)
+def _signature(operation: OpOverload) -> tuple[tuple[str, ...], dict[str, Any]]:
+    arguments = operation._schema.arguments
+    return tuple(arg.name for arg in arguments), {
+        arg.name: arg.default_value for arg in arguments if arg.has_default_value()
+    }
+
+
+def bind(operation: OpOverload, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return all arguments of a call by the names of the schema, defaults filled in."""
+    names, defaults = _signature(operation)
+    given = {**defaults, **dict(zip(names, args, strict=False)), **kwargs}
+    return {name: given[name] for name in names if name in given}
+
+
+def tensors_in(values: Iterable[Any]) -> tuple[Tensor, ...]:
+    """Return the tensors among values, looking into lists and tuples."""
+    found: list[Tensor] = []
+    for value in values:
+        if isinstance(value, Tensor):
+            found.append(value)
+        elif isinstance(value, list | tuple):
+            found.extend(tensors_in(value))
+    return tuple(found)
+
+
+class Call:
+    """
+    An operation with its arguments and outputs, and what a rule may do with their labels.
+
+    Parameters
+    ----------
+    operation : OpOverload
+        The ATen operation.
+    arguments : dict
+        Arguments by name.
+    outputs : tuple of Tensor
+        Tensors that it returned.
+    store : LabelStore
+        Labels of tensors.
+    table : LabelTable
+        Equalities and frozen labels.
+    where : tuple of str
+        Dotted path of the module and ``file:line``.
+    """
+
+    __slots__ = ("_store", "_table", "_where", "arguments", "counts", "inputs", "operation", "outputs")
+
+    def __init__(
+        self,
+        operation: OpOverload,
+        arguments: dict[str, Any],
+        inputs: tuple[Tensor, ...],
+        outputs: tuple[Tensor, ...],
+        store: LabelStore,
+        table: LabelTable,
+        where: tuple[str, str],
+    ) -> None:
+        self.operation = operation
+        self.arguments = arguments
+        self.inputs = inputs
+        self.outputs = outputs
+        self._store = store
+        self._table = table
+        self._where = where
+        self.counts: list[tuple[int, Tensor]] = []
+
+    @property
+    def name(self) -> str:
+        """Name of the operation without its overload, e.g. ``"convolution"``."""
+        return self.operation.overloadpacket.__name__
+
+    @property
+    def out(self) -> Tensor:
+        """First output."""
+        return self.outputs[0]
+
+    def __getitem__(self, name: str) -> Any:
+        """Return an argument."""
+        return self.arguments[name]
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return an argument, or the default where the operation has none of that name."""
+        return self.arguments.get(name, default)
+
+    def factors(self, tensor: Tensor) -> Factors:
+        """Return the label factors of a tensor."""
+        return self._store[tensor]
+
+    def is_weight(self, tensor: Tensor) -> bool:
+        """Return whether the tensor is a parameter or moved from one."""
+        return self._store.is_weight(tensor)
+
+    def set_weight(self, tensor: Tensor) -> None:
+        """Say that an output is zero wherever the parameters that it comes from are."""
+        self._store.set_weight(tensor)
+
+    def set(self, tensor: Tensor, factors: Iterable[Tensor]) -> None:
+        """Give an output its factors."""
+        self._store[tensor] = normalised(factors)
+
+    def fresh(self, count: int) -> Tensor:
+        """Return new labels."""
+        return self._table.fresh(count)
+
+    def fixed(self, count: int) -> Tensor:
+        """Return the labels of positions that always stay."""
+        return self._table.fixed(count)
+
+    def explain(self, labels: Tensor, text: str) -> None:
+        """Note why labels are tied, for the case that a whole layer comes out as one unit."""
+        self._table.explain(labels, self.reason(text))
+
+    def reason(self, text: str) -> Reason:
+        """Return a reason that names this operation."""
+        return Reason(text, f"aten.{self.name}", *self._where)
+
+    def tie(self, left: Tensor, right: Tensor, text: str) -> None:
+        """Declare labels equal; `text` is the reason for those that meet positions that always stay."""
+        self._table.tie(left, right, self.reason(text))
+
+    def tie_roles(self, left: Tensor, right: Tensor) -> None:
+        """Declare that labels of two parameters are consumed together."""
+        self._table.tie_roles(left, right)
+
+    def freeze(self, labels: Tensor, text: str) -> None:
+        """Freeze labels."""
+        self._table.freeze(labels, self.reason(text))
+
+    def freeze_all(self, tensors: Iterable[Tensor], text: str) -> None:
+        """Freeze every label that the tensors carry."""
+        for tensor in tensors:
+            for factor in self.factors(tensor):
+                self.freeze(factor, text)
+
+    def count(self, number: int, labels: Tensor) -> None:
+        """Note that a number among the arguments, which must stay above 1, counts labels, shape (number,)."""
+        self.counts.append((number, labels.reshape(-1)))
+        self._table.keep_two(labels)
+
+    def keep_two(self, labels: Tensor) -> None:
+        """Note that the operation drops dimensions of size 1, so at least two of the labels must stay."""
+        self._table.keep_two(labels.reshape(-1))
+
+    def mark_producer(self, labels: Tensor) -> None:
+        """Mark labels of a parameter as making channels."""
+        self._table.mark_producer(labels)
+
+    def mark_consumer(self, labels: Tensor) -> None:
+        """Mark labels of a parameter as reading channels."""
+        self._table.mark_consumer(labels)
+
+    def collapse(self, factor: Tensor, dims: Iterable[int], text: str) -> Tensor:
+        """Make all labels along dimensions one, so that the factor no longer describes them."""
+        for dim in dims:
+            if factor.size(dim) > 1:
+                first = factor.narrow(dim, 0, 1)
+                self.tie(first, factor, text)
+                factor = first
+        return factor

@@ -1,0 +1,175 @@
+"""The table of labels: which are equal, which are frozen and why."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from torch import Tensor
+
+from prunekit.tracing._reason import Reason
+
+FIXED = 0
+"""The label of positions that always stay, e.g. those of the network's input in a concatenation."""
+
+IntArray = NDArray[np.int64]
+
+_MISPLACED = "with fewer channels the model's code puts them in other places than with all"
+
+
+class LabelConflict(Exception):
+    """Two labels met that are not equal: the compacted network does not follow the labels here."""
+
+
+class LabelTable:
+    """
+    Collect equalities, marks and frozen labels during one run of a network.
+
+    Labels are integers from 1; 0 is `FIXED`. Nothing is resolved while collecting: `solve` does it at once.
+    """
+
+    def __init__(self) -> None:
+        self.size = 1
+        self.reasons: list[Reason] = []
+        self.kept_in_pairs: list[IntArray] = []
+        self.explanations: list[tuple[IntArray, Reason]] = []
+        self._edges: list[IntArray] = []
+        self._role_edges: list[IntArray] = []
+        self._frozen: list[tuple[IntArray, int]] = []
+        self._producers: list[IntArray] = []
+        self._consumers: list[IntArray] = []
+
+    def fresh(self, count: int) -> Tensor:
+        """Return ``count`` new labels, shape (count,)."""
+        start = self.size
+        self.size += count
+        return torch.arange(start, self.size)
+
+    def fixed(self, count: int) -> Tensor:
+        """Return the labels of ``count`` positions that always stay, shape (count,)."""
+        return torch.full((count,), FIXED)
+
+    def explain(self, labels: Tensor, reason: Reason) -> None:
+        """Note why labels are tied, for the case that a whole layer comes out as one unit."""
+        self.explanations.append((labels.reshape(-1).numpy(), reason))
+
+    def tie(self, left: Tensor, right: Tensor, reason: Reason) -> None:
+        """Declare two broadcastable arrays of labels equal; what meets `FIXED` is frozen with the reason."""
+        pairs = _pairs(left, right)
+        fixed = (pairs == FIXED).any(axis=1)
+        if fixed.any():
+            self._freeze(pairs[fixed].ravel(), reason)
+            pairs = pairs[~fixed]
+        self._edges.append(pairs)
+
+    def tie_roles(self, left: Tensor, right: Tensor) -> None:
+        """Declare that whatever consumes one of two labels of parameters consumes the other as well."""
+        self._role_edges.append(_pairs(left, right))
+
+    def freeze(self, labels: Tensor, reason: Reason) -> None:
+        """Declare that no unit with one of these labels may be removed."""
+        self._freeze(labels.reshape(-1).numpy(), reason)
+
+    def mark_producer(self, labels: Tensor) -> None:
+        """Mark labels of parameters that make channels."""
+        self._producers.append(labels.reshape(-1).numpy())
+
+    def mark_consumer(self, labels: Tensor) -> None:
+        """Mark labels of parameters that read channels: zeros there remove the channel."""
+        self._consumers.append(labels.reshape(-1).numpy())
+
+    def keep_two(self, labels: Tensor) -> None:
+        """Note labels along a dimension of which at least two must stay."""
+        self.kept_in_pairs.append(labels.reshape(-1).numpy())
+
+    def _freeze(self, labels: IntArray, reason: Reason) -> None:
+        labels = np.unique(labels)
+        labels = labels[labels != FIXED]
+        if labels.size:
+            self.reasons.append(reason)
+            self._frozen.append((labels, len(self.reasons) - 1))
+
+    def frozen_pairs(self) -> tuple[IntArray, IntArray]:
+        """Return the frozen labels and the number of the reason of each, in the order of their freezing."""
+        if not self._frozen:
+            return np.zeros(0, np.int64), np.zeros(0, np.int64)
+        labels = np.concatenate([part for part, _ in self._frozen])
+        numbers = np.repeat([number for _, number in self._frozen], [part.size for part, _ in self._frozen])
+        return labels, numbers.astype(np.int64)
+
+    def components(self) -> IntArray:
+        """Return the number of the connected component of every label, shape (size,)."""
+        return _components(self._edges, self.size)
+
+    def marked(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Return which labels are producers and which are consumers, each of shape (size,)."""
+        producers = np.zeros(self.size, dtype=bool)
+        consumers = np.zeros(self.size, dtype=bool)
+        for part in self._producers:
+            producers[part] = True
+        for part in self._consumers:
+            consumers[part] = True
+        if self._role_edges:
+            roles = _components(self._role_edges, self.size)
+            reached = np.zeros(self.size, dtype=bool)
+            reached[roles[consumers]] = True
+            consumers = reached[roles]
+        producers[FIXED] = consumers[FIXED] = False
+        return producers, consumers
+
+
+class CheckingTable(LabelTable):
+    """
+    Check equalities instead of collecting them, for a network that was compacted by a solved table.
+
+    Parameters
+    ----------
+    components : ndarray of shape (n_labels,)
+        Component of every label of the first run; labels given out by `fresh` lie above and match anything.
+    prunable : ndarray of bool, shape (n_components,)
+        Which components may be removed.
+    """
+
+    def __init__(self, components: IntArray, prunable: NDArray[np.bool_]) -> None:
+        super().__init__()
+        self.size = self._base = int(components.size)
+        self._components = components
+        self._prunable = prunable[components]
+
+    def fixed(self, count: int) -> Tensor:
+        """Return labels that always stay; one single position may be what is left of many."""
+        return super().fixed(count) if count > 1 else self.fresh(count)
+
+    def tie(self, left: Tensor, right: Tensor, reason: Reason) -> None:
+        """Raise `LabelConflict` if two known labels belong to different components."""
+        try:
+            pairs = _pairs(left, right)
+        except RuntimeError as exc:
+            raise LabelConflict(_MISPLACED) from exc
+        pairs = pairs[(pairs < self._base).all(axis=1)]
+        differing = pairs[self._components[pairs[:, 0]] != self._components[pairs[:, 1]]]
+        if differing.size:
+            fixed = (differing == FIXED).any(axis=1)
+            if not fixed.all() or self._prunable[differing].any():
+                raise LabelConflict(_MISPLACED)
+
+    def freeze(self, labels: Tensor, reason: Reason) -> None:
+        """Raise `LabelConflict` if a label that may be removed would be frozen here."""
+        known = labels.reshape(-1).numpy()
+        if self._prunable[known[known < self._base]].any():
+            raise LabelConflict(reason.text)
+
+
+def _pairs(left: Tensor, right: Tensor) -> IntArray:
+    if left.shape != right.shape:
+        left, right = torch.broadcast_tensors(left, right)
+    pairs = torch.stack([left.reshape(-1), right.reshape(-1)], dim=1).numpy()
+    return np.unique(pairs, axis=0) if len(pairs) > 4096 else pairs
+
+
+def _components(edges: Sequence[IntArray], size: int) -> IntArray:
+    joined = np.concatenate(edges) if edges else np.zeros((0, 2), np.int64)
+    graph = coo_array((np.ones(len(joined), dtype=bool), (joined[:, 0], joined[:, 1])), shape=(size, size))
+    return connected_components(graph, directed=False)[1].astype(np.int64)

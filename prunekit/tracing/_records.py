@@ -1,0 +1,106 @@
+"""What a traced run leaves behind."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+from prunekit.tracing._factors import Factors
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OperationRecord:
+    """
+    One ATen operation of a run.
+
+    Parameters
+    ----------
+    name : str
+        Name with overload, e.g. ``"aten.convolution.default"``.
+    module : str
+        Dotted path of the innermost module that ran it.
+    location : str
+        ``file:line`` in the model's own code, or ``""``.
+    arguments : Mapping
+        Arguments by the names of the operation's schema.
+    inputs, outputs : tuple of Tensor
+        Tensors that went in and came out.
+    scalars : tuple
+        Numbers among the arguments that are not sizes, for operations whose arithmetic uses them.
+    counts : list of (int, Tensor)
+        Numbers among the arguments that count labels, such as the groups of a convolution, with one label each.
+    """
+
+    name: str
+    module: str
+    location: str
+    arguments: Mapping[str, Any]
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    scalars: tuple[object, ...] = ()
+    counts: list[tuple[int, Tensor]] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class RunRecord:
+    """
+    One forward pass.
+
+    Parameters
+    ----------
+    training : bool
+        Whether the network was in training mode.
+    operations : list of OperationRecord
+        In the order of execution.
+    module_outputs : dict of str to Tensor
+        First tensor that each module returned, by dotted path.
+    outputs : dict of str to Tensor
+        Tensors that the network returned, by name.
+    warnings : set of str
+        Texts of the warnings that the run gave.
+    """
+
+    training: bool
+    operations: list[OperationRecord] = field(default_factory=list)
+    module_outputs: dict[str, Tensor] = field(default_factory=dict)
+    outputs: dict[str, Tensor] = field(default_factory=dict)
+    warnings: set[str] = field(default_factory=set)
+
+
+class LabelStore:
+    """Label factors by tensor identity; the tensors are kept alive so that identities stay unique."""
+
+    def __init__(self) -> None:
+        self._factors: dict[int, Factors] = {}
+        self._weights: set[int] = set()
+        self._alive: list[Tensor] = []
+
+    def __getitem__(self, tensor: Tensor) -> Factors:
+        """Return the factors of a tensor, none if it carries no labels."""
+        return self._factors.get(id(tensor), ())
+
+    def __setitem__(self, tensor: Tensor, factors: Factors) -> None:
+        """Record the factors of a tensor."""
+        self._factors[id(tensor)] = factors
+        self._alive.append(tensor)
+
+    def keep(self, tensor: Tensor) -> None:
+        """Keep a tensor without labels alive."""
+        self._alive.append(tensor)
+
+    def is_weight(self, tensor: Tensor) -> bool:
+        """Return whether a tensor is a parameter, or comes from parameters and is zero wherever they are."""
+        return id(tensor) in self._weights
+
+    def set_weight(self, tensor: Tensor, value: bool = True) -> None:
+        """Say whether a tensor is a weight in the sense of `is_weight`."""
+        if value:
+            self._weights.add(id(tensor))
+            self._alive.append(tensor)
+        else:
+            self._weights.discard(id(tensor))
+
+    def alive(self) -> tuple[Tensor, ...]:
+        """Return every tensor that was seen."""
+        return tuple(self._alive)

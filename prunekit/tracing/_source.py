@@ -1,0 +1,37 @@
+"""Where in the model's own code an operation was called."""
+
+import sys
+from functools import lru_cache
+from pathlib import Path
+from types import FrameType
+
+import torch
+
+_TORCH = str(Path(torch.__file__).parent)
+_PRUNEKIT = str(Path(__file__).parent.parent)
+
+
+@lru_cache(maxsize=4096)
+def _is_library(filename: str) -> bool:
+    return filename.startswith((_TORCH, _PRUNEKIT, "<frozen"))
+
+
+def user_location() -> str:
+    """
+    Return ``file:line`` of the innermost frame that is the model's own code.
+
+    Returns
+    -------
+    str
+        File name without its folders and line number, or ``""`` if only torch's own modules are on the stack
+        between the tracer's forward call and the operation.
+    """
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        code = frame.f_code
+        if code.co_name == "_forward_of_traced_module":
+            return ""
+        if not _is_library(code.co_filename):
+            return f"{Path(code.co_filename).name}:{frame.f_lineno}"
+        frame = frame.f_back
+    return ""

@@ -1,0 +1,284 @@
+"""The dispatch mode that carries labels through a forward pass."""
+
+import warnings
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch._ops import OpOverload
+from torch._subclasses.fake_tensor import unset_fake_temporarily
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from prunekit.tracing._call import Call, bind, tensors_in
+from prunekit.tracing._factors import along
+from prunekit.tracing._labels import LabelConflict, LabelTable
+from prunekit.tracing._reason import Reason
+from prunekit.tracing._records import LabelStore, OperationRecord, RunRecord
+from prunekit.tracing._source import user_location
+from prunekit.tracing.rules import find_rule, is_pointwise
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_COPIES = frozenset({"clone", "contiguous"})
+"""Operations that a reshape does or does not need, depending on the memory layout; they are no part of the record."""
+
+_NAMES = {name: "aten.view.default" for name in ("view", "_unsafe_view", "_reshape_alias", "reshape")}
+"""Operations that differ by the memory layout alone."""
+
+
+class Tracer(TorchDispatchMode):
+    """
+    Label the parameters of a network and follow the labels through its operations.
+
+    Parameters
+    ----------
+    module : Module
+        The network that will run; a copy of the user's, since hooks are put on it.
+    table : LabelTable
+        Where equalities and frozen labels go.
+    initial : callable
+        Labels of a tensor of the network by its name, dimension and size, shape (size,).
+
+    Notes
+    -----
+    Every parameter and buffer gets labels along each of its dimensions before the run, so an operation needs no rule
+    for how its weight came about: transposed, reshaped, split and shared weights carry the labels of their storage.
+    """
+
+    def __init__(
+        self, module: nn.Module, table: LabelTable, initial: Callable[[str, int, int], Tensor]
+    ) -> None:
+        super().__init__()
+        self.table = table
+        self.store = LabelStore()
+        self.run = RunRecord(training=False)
+        self._module = module
+        self._stack: list[str] = [""]
+        self._watch: Callable[[OperationRecord, int], None] | None = None
+        with unset_fake_temporarily():
+            for name, tensor in named_tensors(module).items():
+                self.store[tensor] = tuple(
+                    along(initial(name, dim, size), dim, tensor.dim())
+                    for dim, size in enumerate(tensor.shape)
+                    if size > 1
+                )
+                self.store.set_weight(tensor)
+
+    def forward(
+        self,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        training: bool,
+        watch: Callable[[OperationRecord, int], None] | None = None,
+    ) -> RunRecord:
+        """
+        Run the network once and return what happened.
+
+        Parameters
+        ----------
+        args, kwargs : tuple, Mapping
+            Inputs of the forward pass.
+        training : bool
+            Mode of the network.
+        watch : callable, optional
+            Called with every operation and its number right after it ran.
+
+        Returns
+        -------
+        RunRecord
+            Operations, outputs and warnings. It is also kept as ``run``, up to date when the forward pass raises.
+        """
+        self.run = RunRecord(training=training)
+        self._stack = [""]
+        self._watch = watch
+        self._module.train(training)
+        with ExitStack() as stack, warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            stack.enter_context(self._follow_modules())
+            stack.enter_context(torch.no_grad())
+            stack.enter_context(_without_fused_paths())
+            stack.enter_context(self)
+            result = _forward_of_traced_module(self._module, args, kwargs)
+        self.run.warnings = {str(warning.message) for warning in caught}
+        self.run.outputs = named_outputs(result)
+        with unset_fake_temporarily():
+            for output in self.run.outputs.values():
+                for factor in self.store[output]:
+                    self.table.freeze(factor, Reason("network output"))
+        return self.run
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        """Run the operation, then move its labels."""
+        kwargs = kwargs or {}
+        result = func(*args, **kwargs)
+        if isinstance(func, OpOverload) and func.namespace != "prim":
+            with unset_fake_temporarily():
+                self._visit(func, args, kwargs, result)
+        return result
+
+    def _visit(self, func: OpOverload, args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Any) -> None:
+        arguments = bind(func, args, kwargs)
+        inputs = tensors_in(arguments.values())
+        outputs = tensors_in([result])
+        if not outputs:
+            return
+        where = (self._stack[-1], user_location())
+        numbers = (int, float, complex) if is_pointwise(func) else (float, complex)
+        scalars = tuple(value for value in arguments.values() if isinstance(value, numbers) and value == value)
+        call = Call(func, arguments, inputs, outputs, self.store, self.table, where)
+        if call.name in _COPIES:
+            self._apply(call)
+            return
+        record = OperationRecord(_NAMES.get(call.name, str(func)), *where, arguments, inputs, outputs, scalars, call.counts)
+        self.run.operations.append(record)
+        self._apply(call)
+        if self._watch is not None:
+            self._watch(record, len(self.run.operations) - 1)
+
+    def _apply(self, call: Call) -> None:
+        if not any(self.store[tensor] for tensor in call.inputs) and call.inputs:
+            for out in call.outputs:
+                self.store[out] = ()
+            return
+        written = call.inputs[0] if call.operation._schema.is_mutable and call.out is call.inputs[0] else None
+        before = self.store[written] if written is not None else ()
+        rule = find_rule(call.operation)
+        if rule is None:
+            self._give_up(call, f"unknown operation {call.operation.name()}")
+        else:
+            try:
+                rule(call)
+            except LabelConflict:
+                raise
+            except Exception as exc:  # noqa: BLE001  an unforeseen use of a known operation is unknown as well
+                self._give_up(call, f"operation {call.operation.name()} could not be followed ({type(exc).__name__})")
+        if written is not None:
+            self._check_views(call, written, before)
+
+    def _give_up(self, call: Call, text: str) -> None:
+        """Freeze what goes into an operation; what comes out carries no labels."""
+        call.freeze_all(call.inputs, text)
+        for out in call.outputs:
+            self.store[out] = ()
+
+    def _check_views(self, call: Call, written: Tensor, before: tuple[Tensor, ...]) -> None:
+        """Freeze what an in-place operation put into a tensor whose memory other tensors see."""
+        after = self.store[written]
+        known = {id(factor) for factor in before}
+        if all(id(factor) in known for factor in after) or _same(before, after):
+            return
+        storage = written.untyped_storage()._cdata
+        others = {
+            id(tensor): tensor
+            for tensor in self.store.alive()
+            if tensor is not written and tensor.untyped_storage()._cdata == storage
+        }
+        if others:
+            call.freeze_all([written, *others.values()], "written in place into a part of another tensor")
+
+    @contextmanager
+    def _follow_modules(self) -> "Iterator[None]":
+        handles = []
+        try:
+            for name, module in self._module.named_modules():
+                handles.append(module.register_forward_pre_hook(self._entering(name), prepend=True))
+                handles.append(module.register_forward_hook(self._leaving(name), always_call=True))
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def _entering(self, name: str) -> Callable[..., None]:
+        def enter(module: nn.Module, args: Any) -> None:
+            self._stack.append(name)
+
+        return enter
+
+    def _leaving(self, name: str) -> Callable[..., None]:
+        def leave(module: nn.Module, args: Any, output: Any) -> None:
+            self._stack.pop()
+            found = tensors_of(output)
+            if found:
+                self.run.module_outputs[name] = found[0]
+
+        return leave
+
+
+def _same(left: tuple[Tensor, ...], right: tuple[Tensor, ...]) -> bool:
+    return len(left) == len(right) and all(torch.equal(a, b) for a, b in zip(left, right, strict=True))
+
+
+def _forward_of_traced_module(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+    return module(*args, **kwargs)
+
+
+@contextmanager
+def _without_fused_paths() -> "Iterator[None]":
+    """Switch off fused kernels that hide the operations behind one opaque call."""
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with torch.backends.mkldnn.flags(enabled=False):
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
+
+
+def named_tensors(module: nn.Module) -> dict[str, Tensor]:
+    """
+    Return parameters and buffers by their first name, each tensor once.
+
+    Parameters
+    ----------
+    module : Module
+        A network.
+
+    Returns
+    -------
+    dict of str to Tensor
+        In the order of registration, parameters first.
+    """
+    return dict(module.named_parameters()) | dict(module.named_buffers())
+
+
+def named_outputs(value: object, name: str = "output", depth: int = 0) -> dict[str, Tensor]:
+    """
+    Return every tensor in what a module returned, looking into containers and plain objects.
+
+    Parameters
+    ----------
+    value : object
+        Tensor, nested containers, dataclass or any object.
+    name : str, default="output"
+        Name of the value itself; members of a mapping or object have their own, those of a sequence a number.
+    depth : int, default=0
+        How deep the search is by now; it ends at 6.
+
+    Returns
+    -------
+    dict of str to Tensor
+        In order of appearance.
+    """
+    if isinstance(value, Tensor):
+        return {name: value}
+    if depth > 6 or isinstance(value, str | bytes | int | float | nn.Module):
+        return {}
+    if isinstance(value, list | tuple | set):
+        members: dict[str, object] = {f"{name}_{number}": child for number, child in enumerate(value)}
+    else:
+        own = value if isinstance(value, Mapping) else getattr(value, "__dict__", {})
+        members = {f"{name}.{key}" if depth else str(key): child for key, child in own.items()}
+    found: dict[str, Tensor] = {}
+    for key, child in members.items():
+        found.update(named_outputs(child, key, depth + 1))
+    return found
+
+
+def tensors_of(value: object) -> list[Tensor]:
+    """Return the tensors of `named_outputs` without their names."""
+    return list(named_outputs(value).values())

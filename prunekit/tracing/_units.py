@@ -1,0 +1,345 @@
+"""Units: connected components of equal labels, and which of them may be removed."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from torch import Tensor
+
+from prunekit.tracing._factors import left_padded, tracked
+from prunekit.tracing._labels import IntArray
+from prunekit.tracing._reason import Reason
+from prunekit.tracing._trace import Axis, Trace
+
+Role = Literal["producer", "inner", "consumer"]
+BoolArray = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """
+    Indices of one dimension of a parameter or buffer.
+
+    Parameters
+    ----------
+    tensor : str
+        Name of the parameter or buffer.
+    dim : int
+        Dimension.
+    indices : tuple of int
+        What belongs to the unit.
+    role : {"producer", "inner", "consumer"}
+        Whether it makes the channel, works on it, or reads it.
+    """
+
+    tensor: str
+    dim: int
+    indices: tuple[int, ...]
+    role: Role
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """
+    The smallest set of slices that can only be removed together.
+
+    Parameters
+    ----------
+    index : int or None
+        Position in arrays over units, None for a frozen one.
+    slices : tuple of Slice
+        All its slices.
+    reason : Reason or None
+        Why it is frozen, None if it can be removed.
+    """
+
+    index: int | None
+    slices: tuple[Slice, ...]
+    reason: Reason | None = None
+
+    @property
+    def filters(self) -> tuple[tuple[str, int], ...]:
+        """Pairs of tensor name and index of the filters that the unit holds."""
+        return tuple((part.tensor, i) for part in self.slices if part.role == "producer" for i in part.indices)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Group:
+    """
+    Units along one dimension of a tensor.
+
+    Parameters
+    ----------
+    units : ndarray of int, shape (size,)
+        Unit of every index.
+    minimum : int
+        How many indices must stay.
+    """
+
+    units: IntArray
+    minimum: int
+
+
+class UnitGraph:
+    """
+    The units of a traced network.
+
+    Parameters
+    ----------
+    trace : Trace
+        What tracing found.
+    blocked : iterable of (labels, Reason), default=()
+        Labels to freeze besides those that the trace froze.
+    """
+
+    def __init__(self, trace: Trace, blocked: Iterable[tuple[IntArray, Reason]] = ()) -> None:
+        self.trace = trace
+        self.axes: tuple[Axis, ...] = trace.axes
+        self._blocked = tuple(blocked)
+        self.producers, self.consumers = trace.table.marked()
+        self.component = trace.table.components()
+        self._reason_of: dict[int, Reason] = {}
+        self._freeze_marked()
+        self._resolve_rectangles()
+        self._freeze_whole_axes()
+        self.unit_of_component = self._number_units()
+        self.unit_of_label: IntArray = self.unit_of_component[self.component]
+
+    @property
+    def n_units(self) -> int:
+        """Number of units that may be removed."""
+        return int(self.unit_of_component.max(initial=-1)) + 1
+
+    def with_blocked(self, blocked: Iterable[tuple[IntArray, Reason]]) -> "UnitGraph":
+        """
+        Return the graph with more labels frozen.
+
+        Parameters
+        ----------
+        blocked : iterable of (labels, Reason)
+            Labels to freeze besides.
+
+        Returns
+        -------
+        UnitGraph
+            New graph over the same trace.
+        """
+        return UnitGraph(self.trace, (*self._blocked, *blocked))
+
+    @property
+    def frozen(self) -> BoolArray:
+        """Whether each component is frozen, shape (n_components,)."""
+        mask = np.zeros(int(self.component.max(initial=0)) + 1, dtype=bool)
+        mask[list(self._reason_of)] = True
+        return mask
+
+    def reason(self, label: int) -> Reason | None:
+        """Return why a label is frozen, None if it is not."""
+        return self._reason_of.get(int(self.component[label]))
+
+    def kept_labels(self, removed: BoolArray) -> BoolArray:
+        """
+        Return which labels stay when units are removed.
+
+        Parameters
+        ----------
+        removed : ndarray of bool, shape (n_units,)
+            Removed units.
+
+        Returns
+        -------
+        ndarray of bool, shape (n_labels,)
+            True where a label stays.
+        """
+        padded = np.append(removed, False)  # unit -1 is none
+        return ~padded[self.unit_of_label]
+
+    def kept_shape(self, tensor: Tensor, kept: BoolArray) -> tuple[int, ...]:
+        """
+        Return the shape that a tensor of the run has when only some labels stay.
+
+        Parameters
+        ----------
+        tensor : Tensor
+            Tensor of one of the runs.
+        kept : ndarray of bool, shape (n_labels,)
+            Labels that stay.
+
+        Returns
+        -------
+        tuple of int
+            Shape after compaction.
+        """
+        shape = list(tensor.shape)
+        masks: dict[int, BoolArray] = {}
+        for factor in self.trace.store[tensor]:
+            stays = kept[left_padded(factor, len(shape)).numpy()]
+            dims = tracked(factor)
+            for dim in dims:
+                others = tuple(axis for axis in range(len(shape)) if axis != dim)
+                own = stays.any(axis=others)
+                masks[dim] = masks[dim] & own if dim in masks else own
+        for dim, mask in masks.items():
+            shape[dim] = int(mask.sum())
+        return tuple(shape)
+
+    @cached_property
+    def groups(self) -> tuple["Group", ...]:
+        """Units along each labelled dimension of which some must stay; those with a frozen entry are left out."""
+        found: dict[bytes, Group] = {}
+
+        def add(labels: IntArray, minimum: int) -> None:
+            units = self.unit_of_label[labels]
+            if units.size >= minimum and (units >= 0).all():
+                found.setdefault(units.tobytes(), Group(units, minimum))
+
+        for labels in self.trace.table.kept_in_pairs:
+            add(labels, 2)
+        for axis in self.axes:
+            add(np.arange(axis.start, axis.start + axis.size), 1)
+        for factor in _factors_seen(self.trace):
+            if len(tracked(factor)) == 1:
+                add(factor.reshape(-1).numpy(), 1)
+        return tuple(found.values())
+
+    @cached_property
+    def units(self) -> tuple[Unit, ...]:
+        """Every unit that makes a channel: those that may be removed in the order of their index, then the frozen ones."""
+        slices: dict[int, list[Slice]] = {}
+        for axis in self.axes:
+            components = self.component[axis.labels]
+            order = np.argsort(components, kind="stable")
+            bounds = np.flatnonzero(np.diff(components[order])) + 1
+            for part in np.split(order, bounds):
+                labels = part + axis.start
+                slices.setdefault(int(components[part[0]]), []).append(
+                    Slice(axis.tensor, axis.dim, tuple(part.tolist()), self._role(labels))
+                )
+        made = np.unique(self.component[self.producers])
+        numbered = sorted((int(self.unit_of_component[c]), int(c)) for c in made if self.unit_of_component[c] >= 0)
+        prunable = [Unit(index, tuple(slices[c])) for index, c in numbered]
+        fixed = [Unit(None, tuple(slices[int(c)]), self._reason_of[int(c)]) for c in made if int(c) in self._reason_of]
+        return (*prunable, *fixed)
+
+    def _role(self, labels: IntArray) -> Role:
+        if self.producers[labels].any():
+            return "producer"
+        return "consumer" if self.consumers[labels].any() else "inner"
+
+    def _freeze_marked(self) -> None:
+        labels, numbers = self.trace.table.frozen_pairs()
+        for component, number in zip(self.component[labels].tolist(), numbers.tolist(), strict=True):
+            self._reason_of.setdefault(component, self.trace.table.reasons[number])
+        for extra, reason in self._blocked:
+            for component in np.unique(self.component[extra]).tolist():
+                self._reason_of.setdefault(component, reason)
+
+    def _resolve_rectangles(self) -> None:
+        """Collapse two-dimensional labels so that whatever is removed leaves a full rectangle."""
+        seen: set[bytes] = set()
+        for factor in _factors_seen(self.trace):
+            if len(tracked(factor)) < 2:
+                continue
+            labels = factor.numpy()
+            key = labels.tobytes() + bytes(str(labels.shape), "ascii")
+            if key in seen:
+                continue
+            seen.add(key)
+            components = self.component[labels]
+            dims = tracked(factor)
+            if any(_constant_across(components, dim) for dim in dims):
+                continue
+            best = max(dims, key=lambda dim: self._units_left(components, dim))
+            rows = np.moveaxis(components, best, 0).reshape(components.shape[best], -1)
+            self._merge(np.repeat(rows[:, 0], rows.shape[1]), rows.ravel())
+
+    def _units_left(self, components: IntArray, dim: int) -> int:
+        rows = np.moveaxis(components, dim, 0).reshape(components.shape[dim], -1)
+        free = ~self.frozen[rows].any(axis=1)
+        return len(np.unique(rows[free].min(axis=1))) if free.any() else 0
+
+    def _merge(self, left: IntArray, right: IntArray) -> None:
+        size = int(self.component.max(initial=0)) + 1
+        graph = coo_array((np.ones(len(left), dtype=bool), (left, right)), shape=(size, size))
+        merged = connected_components(graph, directed=False)[1].astype(np.int64)
+        self.component = merged[self.component]
+        reasons: dict[int, Reason] = {}
+        for component, reason in self._reason_of.items():
+            reasons.setdefault(int(merged[component]), reason)
+        self._reason_of = reasons
+
+    def _freeze_whole_axes(self) -> None:
+        why = {
+            int(component): reason
+            for labels, reason in reversed(self.trace.table.explanations)
+            for component in np.unique(self.component[labels])
+        }
+        for axis in self.axes:
+            components = self.component[axis.labels]
+            if (components == components[0]).all() and self.producers[axis.labels].any():
+                text = f"its {axis.size} filters can only be removed together"
+                module = axis.tensor.rpartition(".")[0]
+                reason = why.get(int(components[0]), Reason(text, module=module))
+                self._reason_of.setdefault(int(components[0]), reason)
+
+    def _number_units(self) -> IntArray:
+        count = int(self.component.max(initial=0)) + 1
+        numbers = np.full(count, -1, dtype=np.int64)
+        labels = np.flatnonzero(self.producers)
+        free = labels[~self.frozen[self.component[labels]]]
+        components = self.component[free]
+        _, first = np.unique(components, return_index=True)
+        ordered = components[np.sort(first)]
+        numbers[ordered] = np.arange(len(ordered))
+        return numbers
+
+
+def _constant_across(components: IntArray, dim: int) -> bool:
+    """Return whether every index of ``dim`` holds one component only."""
+    rows = np.moveaxis(components, dim, 0).reshape(components.shape[dim], -1)
+    return bool((rows == rows[:, :1]).all())
+
+
+def _factors_seen(trace: Trace) -> Iterator[Tensor]:
+    """Yield the factors of every tensor of the runs once."""
+    seen: set[int] = set()
+    for run in trace.runs:
+        for record in run.operations:
+            for tensor in (*record.inputs, *record.outputs):
+                for factor in trace.store[tensor]:
+                    if id(factor) not in seen:
+                        seen.add(id(factor))
+                        yield factor
+
+
+def pattern_filter(
+    graph: UnitGraph, matches: Callable[[str], bool], reason: Reason
+) -> Sequence[tuple[IntArray, Reason]]:
+    """
+    Return the labels of the filters of layers that match.
+
+    Parameters
+    ----------
+    graph : UnitGraph
+        Units of a network.
+    matches : callable
+        Takes the dotted path of a layer and returns whether its filters are to be frozen.
+    reason : Reason
+        Why.
+
+    Returns
+    -------
+    sequence of (labels, Reason)
+        To be handed to `UnitGraph.with_blocked`.
+    """
+    found = []
+    for axis in graph.axes:
+        labels = np.arange(axis.start, axis.start + axis.size)
+        if graph.producers[labels].any() and matches(axis.tensor.rpartition(".")[0]):
+            found.append((labels, reason))
+    return found

@@ -1,0 +1,100 @@
+"""Operations on each position alone: they tie the channels of what they combine."""
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from prunekit.tracing._call import Call
+from prunekit.tracing._factors import left_padded, tracked
+from prunekit.tracing.rules._registry import is_pointwise, rule, rule_where
+
+WITHOUT_LABELS = "combined with a tensor whose channels always stay, such as the network's input"
+
+_KEEP_ZEROS = frozenset(
+    "add sub mul neg abs clone detach alias _to_copy lift_fresh relu tanh sign sgn _conj _neg_view "
+    "conj_physical _to_dense contiguous".split()
+)
+
+
+def combine(call: Call, operands: Sequence[Tensor], ndim: int) -> list[Tensor]:
+    """
+    Tie the labels of operands that are broadcast against each other.
+
+    Parameters
+    ----------
+    call : Call
+        The operation.
+    operands : sequence of Tensor
+        Tensors that broadcasting aligns at their last dimensions.
+    ndim : int
+        Number of dimensions of the result.
+
+    Returns
+    -------
+    list of Tensor
+        Factors of the result, one for each set of tracked dimensions.
+
+    Notes
+    -----
+    After compaction the operands must still broadcast, so along every dimension that two of them span, the same
+    positions must stay. A factor that meets a spanning operand without labels there is frozen.
+    """
+    shapes = [(1,) * (ndim - tensor.dim()) + tuple(tensor.shape) for tensor in operands]
+    padded = [[left_padded(factor, ndim) for factor in call.factors(tensor)] for tensor in operands]
+    result: dict[tuple[int, ...], Tensor] = {}
+    for here, factors in enumerate(padded):
+        for factor in factors:
+            dims = tracked(factor)
+            for there, shape in enumerate(shapes):
+                if there == here or not any(shape[dim] > 1 for dim in dims):
+                    continue
+                partners = [other for other in padded[there] if set(tracked(other)) & set(dims)]
+                if not partners:
+                    call.freeze(factor, WITHOUT_LABELS)
+                if there > here:
+                    for other in partners:
+                        call.tie(factor, other, WITHOUT_LABELS)
+            result.setdefault(dims, factor)
+    return list(result.values())
+
+
+@rule(
+    *"copy_ _prelu_kernel native_dropout dropout _to_copy clone detach detach_ alias lift_fresh lift_fresh_copy "
+    "rrelu_with_noise rrelu_with_noise_ rrelu_with_noise_functional bernoulli bernoulli_ zeros_like ones_like empty_like "
+    "full_like rand_like randn_like randint_like log_sigmoid_forward masked_fill masked_fill_ fill_ zero_ normal_ uniform_ "
+    "exponential_ random_ _conj _neg_view nan_to_num where _fused_dropout conj_physical to_dense _log_softmax_backward_data "
+    "_fake_quantize_per_tensor_affine_cachemask_tensor_qparams special_entr heaviside".split()
+)
+def elementwise(call: Call) -> None:
+    """Combine the tensors of a pointwise operation."""
+    out = call.out
+    operands = list({id(tensor): tensor for tensor in call.inputs if tensor.numel() > 1}.values())
+    factors = combine(call, operands, out.dim())
+    weight = _stays_weight(call, operands)
+    for result in call.outputs:
+        if result.shape == out.shape:
+            call.set(result, factors)
+    if weight:
+        call.set_weight(out)
+
+
+rule_where(is_pointwise)(elementwise)
+
+
+def _stays_weight(call: Call, operands: Sequence[Tensor]) -> bool:
+    """Return whether the result is zero wherever the parameters are; if so tie the roles of added parameters."""
+    name = call.name.removesuffix("_")
+    if name == "div":
+        return bool(operands) and call.is_weight(operands[0]) and not any(map(call.is_weight, operands[1:]))
+    if name not in _KEEP_ZEROS or not operands or not all(map(call.is_weight, operands)):
+        return False
+    if name in ("add", "sub") and len(operands) != len(call.inputs):
+        return False
+    first = operands[0]
+    if any(tensor.shape != first.shape for tensor in operands):
+        return False
+    for other in operands[1:]:
+        for left, right in zip(call.factors(first), call.factors(other), strict=False):
+            if left.shape == right.shape:
+                call.tie_roles(left, right)
+    return True

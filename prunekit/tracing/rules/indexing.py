@@ -1,0 +1,57 @@
+"""Look-ups: embeddings make channels, indices carry labels only along dimensions that they leave alone."""
+
+from torch import Tensor
+
+from prunekit.tracing._call import Call
+from prunekit.tracing._factors import along, tracked
+from prunekit.tracing.rules._registry import rule
+
+
+@rule("embedding")
+def embedding(call: Call) -> None:
+    """Make channels from the columns of a table of shape (entries, channels)."""
+    weight = call["weight"]
+    call.freeze_all([call["indices"]], "used as an index")
+    made = []
+    for factor in call.factors(weight):
+        if factor.size(0) > 1:
+            call.freeze(factor, "entry of an embedding")
+        else:
+            labels = factor.reshape(-1)
+            if call.is_weight(weight):
+                call.mark_producer(labels)
+            made.append(along(labels, call.out.dim() - 1, call.out.dim()))
+    call.set(call.out, made)
+
+
+@rule("index_select")
+def index_select(call: Call) -> None:
+    """Keep labels along the dimensions that are not selected from."""
+    source, dim = call.inputs[0], call["dim"]
+    call.freeze_all([call["index"]], "used as an index")
+    kept = []
+    for factor in call.factors(source):
+        if source.dim() and factor.size(dim % source.dim()) > 1:
+            call.freeze(factor, "selected by an index")
+        else:
+            kept.append(factor)
+    call.set(call.out, kept)
+
+
+@rule("index", "_unsafe_index")
+def index(call: Call) -> None:
+    """Keep labels along dimensions behind one single index tensor, freeze all others."""
+    source: Tensor = call.inputs[0]
+    indices = [item for item in call["indices"]]
+    used = [dim for dim, item in enumerate(indices) if item is not None]
+    call.freeze_all([item for item in indices if item is not None], "used as an index")
+    simple = len(used) == 1 and indices[used[0]].dtype.is_floating_point is False and indices[used[0]].dim() > 0
+    kept = []
+    for factor in call.factors(source):
+        if not simple or used[0] in tracked(factor) or str(indices[used[0]].dtype) in ("torch.bool", "torch.uint8"):
+            call.freeze(factor, "selected by an index")
+            continue
+        shape = list(factor.shape)
+        shape[used[0] : used[0] + 1] = [1] * indices[used[0]].dim()
+        kept.append(factor.reshape(shape))
+    call.set(call.out, kept)

@@ -1,0 +1,110 @@
+"""Matrix products: with a parameter they make and read channels, between activations they end labels."""
+
+from torch import Tensor
+
+from prunekit.tracing._call import Call
+from prunekit.tracing._factors import tracked
+from prunekit.tracing.rules._registry import rule
+from prunekit.tracing.rules.elementwise import WITHOUT_LABELS, combine
+
+
+@rule("mm", "bmm", "mv", "dot")
+def matmul(call: Call) -> None:
+    """Contract the last dimension of the first operand with the one but last of the second."""
+    call.set(call.out, contract(call, *call.inputs[:2]))
+
+
+@rule("addmm", "baddbmm", "addmv")
+def add_matmul(call: Call) -> None:
+    """Contract, then add the first operand."""
+    added, left, right = call.inputs[:3]
+    call.set(call.out, contract(call, left, right))
+    call.set(call.out, combine(call, [call.out, added], call.out.dim()))
+
+
+def contract(call: Call, left: Tensor, right: Tensor) -> list[Tensor]:
+    """
+    Return the factors of ``left @ right`` and settle the labels along the contracted dimension.
+
+    Parameters
+    ----------
+    call : Call
+        The operation.
+    left : Tensor, shape (m, k), (batch, m, k) or (k,)
+        First operand.
+    right : Tensor, shape (k, n), (batch, k, n) or (k,)
+        Second operand.
+
+    Returns
+    -------
+    list of Tensor
+        Factors of the result.
+    """
+    dims = left.dim() - 1, max(right.dim() - 2, 0)
+    operands = left, right
+    inside = [
+        [factor for factor in call.factors(operand) if factor.size(dim) > 1]
+        for operand, dim in zip(operands, dims, strict=True)
+    ]
+    outside = [
+        [factor for factor in call.factors(operand) if factor.size(dim) == 1]
+        for operand, dim in zip(operands, dims, strict=True)
+    ]
+    weights = [index for index in (0, 1) if call.is_weight(operands[index])]
+    if len(weights) == 1:
+        weight, data = weights[0], 1 - weights[0]
+        _read(call, inside[weight], dims[weight], inside[data], dims[data])
+        for factor in outside[weight]:
+            call.mark_producer(factor)
+    else:
+        kind = "parameters" if weights else "activations"
+        for index in (0, 1):
+            outside[index] += _end(call, inside[index], dims[index], f"summed over in a product of {kind}")
+    return _merge(call, outside)
+
+
+def _read(call: Call, weight: list[Tensor], weight_dim: int, data: list[Tensor], data_dim: int) -> None:
+    """Let the columns of a weight consume the channels of the data."""
+    text = "reads channels that always stay"
+    columns = []
+    for factor in weight:
+        others = [dim for dim in tracked(factor) if dim != weight_dim]
+        columns.append(call.collapse(factor, others, "column of a reshaped weight").reshape(-1))
+    for column in columns:
+        call.mark_consumer(column)
+        if not data:
+            call.freeze(column, text)
+    for factor in data:
+        if not columns:
+            call.freeze(factor, "read by a weight whose columns cannot be told apart")
+        for column in columns:
+            call.tie(factor.movedim(data_dim, -1), column, text)
+
+
+def _end(call: Call, factors: list[Tensor], dim: int, text: str) -> list[Tensor]:
+    """End labels along a dimension: collapse where they describe another one too, else freeze."""
+    kept = []
+    for factor in factors:
+        if len(tracked(factor)) > 1:
+            kept.append(call.collapse(factor, [dim], text))
+        else:
+            call.freeze(factor, text)
+    return kept
+
+
+def _merge(call: Call, outside: list[list[Tensor]]) -> list[Tensor]:
+    """Join the factors of both operands; along the batch of ``bmm`` both must lose the same positions."""
+    batched = call.name in ("bmm", "baddbmm")
+    result: dict[tuple[int, ...], Tensor] = {}
+    for own, others in ((outside[0], outside[1]), (outside[1], outside[0])):
+        for factor in own:
+            shaped = factor if factor.dim() == call.out.dim() else factor.squeeze(-1)
+            dims = tracked(shaped)
+            if batched and 0 in dims:
+                partners = [other for other in others if other.size(0) > 1]
+                if not partners:
+                    call.freeze(factor, WITHOUT_LABELS)
+                for other in partners:
+                    call.tie(factor, other, WITHOUT_LABELS)
+            result.setdefault(dims, shaped)
+    return list(result.values())

@@ -1,0 +1,89 @@
+"""Normalisations: batch norm ties its parameters to the channels, group norm ties whole groups, layer norm freezes."""
+
+from collections.abc import Iterable
+
+from torch import Tensor
+
+from prunekit.tracing._call import Call
+from prunekit.tracing._factors import Factors, tracked
+from prunekit.tracing.rules._registry import rule
+
+
+@rule(
+    "native_batch_norm",
+    "_native_batch_norm_legit",
+    "_native_batch_norm_legit_functional",
+    "_native_batch_norm_legit_no_training",
+    "_batch_norm_with_update",
+    "_batch_norm_no_update",
+    "batch_norm",
+    "cudnn_batch_norm",
+    "miopen_batch_norm",
+)
+def batch_norm(call: Call) -> None:
+    """Tie weight, bias and running statistics, each of shape (channels,), to the channels."""
+    source = call["input"]
+    kept = _channel_factors(call, source, "batch norm over a labelled dimension")
+    names = ("weight", "bias", "running_mean", "running_var")
+    _tie_parameters(call, kept, (call.get(name) for name in names))
+    call.set(call.out, kept)
+
+
+@rule("native_group_norm")
+def group_norm(call: Call) -> None:
+    """Tie the channels of each group; one single group cannot lose anything."""
+    source, groups = call["input"], int(call["group"])
+    kept = []
+    for factor in _channel_factors(call, source, "group norm over a labelled dimension"):
+        if factor.size(1) == 1:
+            kept.append(factor)
+            continue
+        labels = factor.reshape(groups, -1)
+        call.tie(labels[:, :1], labels, "group norm")
+        if groups == 1:
+            call.explain(labels, "group norm with one group normalises over all channels together")
+        else:
+            call.count(groups, labels[:, 0])
+        kept.append(factor)
+    _tie_parameters(call, kept, (call.get(name) for name in ("weight", "bias")))
+    call.set(call.out, kept)
+
+
+@rule("native_layer_norm", "_fused_rms_norm", "rms_norm")
+def layer_norm(call: Call) -> None:
+    """Freeze channels that are normalised together."""
+    source = call["input"]
+    first = source.dim() - len(call["normalized_shape"])
+    kept = []
+    for factor in call.factors(source):
+        if any(dim >= first for dim in tracked(factor)):
+            call.freeze(factor, "layer norm normalises over all channels together")
+        kept.append(factor)
+    parameters = [call.get(name) for name in ("weight", "bias")]
+    for parameter in parameters:
+        if isinstance(parameter, Tensor):
+            call.freeze_all([parameter], "layer norm normalises over all channels together")
+    call.set(call.out, kept)
+
+
+def _channel_factors(call: Call, source: Tensor, text: str) -> list[Tensor]:
+    """Return the factors that describe the channels, dimension 1, alone; freeze those that describe others."""
+    kept = []
+    for factor in call.factors(source):
+        if any(dim != 1 for dim in tracked(factor)):
+            call.freeze(factor, text)
+        else:
+            kept.append(factor)
+    return kept
+
+
+def _tie_parameters(call: Call, channels: Iterable[Tensor], parameters: Iterable[Tensor | None]) -> None:
+    described: Factors = tuple(factor for factor in channels if factor.size(1) > 1)
+    for parameter in parameters:
+        if parameter is None:
+            continue
+        for own in call.factors(parameter):
+            if not described:
+                call.freeze(own, "normalises channels that always stay")
+            for factor in described:
+                call.tie(factor.reshape(-1), own.reshape(-1), "normalises channels that always stay")

@@ -1,0 +1,61 @@
+"""Reductions and softmax: what they mix cannot be removed singly."""
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from prunekit.tracing._call import Call
+from prunekit.tracing._factors import drop_dims, tracked
+from prunekit.tracing.rules._registry import rule
+
+
+@rule(
+    *"mean sum nansum amax amin max min aminmax var var_mean std std_mean prod logsumexp norm linalg_vector_norm any all "
+    "argmax argmin median nanmedian".split()
+)
+def reduce(call: Call) -> None:
+    """Drop the reduced dimensions; labels along them are frozen, or collapsed where they describe others too."""
+    source = call.inputs[0]
+    if call.name in ("max", "min") and len(call.inputs) == 2:
+        call.freeze_all(call.inputs, f"{call.name} of two tensors")
+        return
+    dims = _dims(call.get("dim"), source.dim())
+    keepdim = bool(call.get("keepdim", False))
+    kept: list[Tensor] = []
+    for factor in call.factors(source):
+        mixed = _mix(call, factor, dims, f"{call.name} over channels")
+        if mixed is not None:
+            kept.append(drop_dims(mixed, dims, keepdim))
+    for out in call.outputs:
+        call.set(out, kept)
+
+
+@rule(
+    *"_softmax _log_softmax _safe_softmax softmax log_softmax cumsum cumprod cummax cummin logcumsumexp sort topk "
+    "kthvalue mode renorm".split()
+)
+def mix_along(call: Call) -> None:
+    """Keep the shape, but mix positions along one dimension."""
+    source = call.inputs[0]
+    dims = _dims(call.get("dim", -1), source.dim())
+    text = f"{call.name.strip('_').removeprefix('safe_')} over channels"
+    kept = [mixed for factor in call.factors(source) if (mixed := _mix(call, factor, dims, text)) is not None]
+    for out in call.outputs:
+        call.set(out, kept)
+
+
+def _mix(call: Call, factor: Tensor, dims: Sequence[int], text: str) -> Tensor | None:
+    inside = [dim for dim in tracked(factor) if dim in dims]
+    if not inside:
+        return factor
+    if len(inside) == len(tracked(factor)):
+        call.freeze(factor, text)
+        return None
+    return call.collapse(factor, inside, text)
+
+
+def _dims(value: int | Sequence[int] | None, ndim: int) -> list[int]:
+    if value is None or (not isinstance(value, int) and not list(value)):
+        return list(range(ndim))
+    listed = [value] if isinstance(value, int) else list(value)
+    return [dim % ndim for dim in listed] if ndim else []
