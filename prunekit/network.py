@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from prunekit._validation import check_choice, check_integer, check_interval
 from prunekit.cost import RESOURCES, CostModel, Resource, layer_table
 from prunekit.exceptions import (
-    InputError,
     NothingToPruneError,
     ParameterError,
     ParameterTypeError,
@@ -35,7 +34,6 @@ from prunekit.tracing import (
     duplicate_inputs,
     named_outputs,
     named_tensors,
-    pattern_filter,
     trace,
 )
 
@@ -319,7 +317,7 @@ class PrunableNetwork(nn.Module):
         }
         if not gradients and self.criterion.needs_gradients:
             raise TrainingError(
-                "update_score() needs gradients and found none. Call loss.backward() before it and zero_grad() after it."
+                "update_score() needs gradients and found none. Call loss.backward() before it, zero_grad() after it."
             )
         self._observe(gradients, batch_size)
 
@@ -548,7 +546,9 @@ class PrunableNetwork(nn.Module):
 
     def __deepcopy__(self, memo: dict[int, Any]) -> NoReturn:
         """Refuse: use `snapshot` for a state to come back to."""
-        raise TypeError("A PrunableNetwork cannot be copied. Use snapshot() and restore(), or compact() for its network.")
+        raise TypeError(
+            "A PrunableNetwork cannot be copied. Use snapshot() and restore(), or compact() for its network."
+        )
 
     def __reduce_ex__(self, protocol: Any) -> NoReturn:
         """Refuse: use `prunekit.save`."""
@@ -576,15 +576,16 @@ def prove_units(
         Units, and the attributes to set when they are removed.
     """
     graph = UnitGraph(trace(module, inputs))
-    blocked = []
-    for name, patterns, wanted in (("include", _patterns(include), True), ("exclude", _patterns(exclude), False)):
+    blocked: list[tuple[NDArray[np.int64], Reason]] = []
+    for name, given in (("include", include), ("exclude", exclude)):
+        patterns = _patterns(given)
         if patterns is None:
             continue
         _check_patterns(name, patterns, graph)
         reason = Reason("excluded by the user" if name == "exclude" else "not included by the user")
-        blocked += pattern_filter(
-            graph, lambda layer, p=patterns, w=wanted: any(fnmatchcase(layer, one) for one in p) is not w, reason
-        )
+        matching = {layer for layer in graph.layers if any(fnmatchcase(layer, pattern) for pattern in patterns)}
+        hit = set(graph.layers) - matching if name == "include" else matching
+        blocked += [(graph.filters_of(layer), reason) for layer in graph.layers if layer in hit]
     return prove(module, graph.with_blocked(blocked) if blocked else graph)
 
 
@@ -663,13 +664,13 @@ def _patterns(value: Patterns) -> tuple[str, ...] | None:
 
 
 def _check_patterns(name: str, patterns: tuple[str, ...], graph: UnitGraph) -> None:
-    layers = sorted({axis.tensor.rpartition(".")[0] for axis in graph.axes if graph.producers[axis.labels].any()})
+    layers = graph.layers
     for pattern in patterns:
         if not any(fnmatchcase(layer, pattern) for layer in layers):
             near = get_close_matches(pattern, layers, n=3, cutoff=0.4) or layers[:3]
             raise ParameterError(
-                f"The '{name}' parameter must hold patterns of layers that make channels. Got {pattern!r}, which matches "
-                f"none; did you mean {', '.join(map(repr, near))}?"
+                f"The '{name}' parameter must hold patterns of layers that make channels. Got {pattern!r}, "
+                f"which matches none; did you mean {', '.join(map(repr, near))}?"
             )
 
 

@@ -42,14 +42,15 @@ def analyze(network: Any, X: Any = None) -> pd.DataFrame:
     >>> from torch import nn
     >>> from prunekit import analyze
     >>> net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.GroupNorm(1, 8), nn.Conv2d(8, 4, 1))
-    >>> analyze(net, torch.randn(1, 3, 8, 8))[["name", "num_filters", "num_prunable", "blocked_by"]]
+    >>> table = analyze(net, torch.randn(1, 3, 8, 8))
+    >>> table.loc[table.num_filters > 0, ["name", "num_filters", "num_prunable", "blocked_by"]]
       name  num_filters  num_prunable                                         blocked_by
     0    0            8             0  group norm with one group normalises over all ...
-    1    1            0             0                                                   
     2    2            4             0                                     network output
     """
     if isinstance(network, PrunableNetwork) or (X is None and hasattr(network, "analyze")):
-        return network.analyze()
+        table: pd.DataFrame = network.analyze()
+        return table
     module = check_module(_module_of(network))
     if X is None:
         raise ParameterTypeError("The 'X' parameter of analyze must hold example inputs. Got None instead.")

@@ -111,7 +111,7 @@ class _Builder:
         after = sum(math.prod(shape) for shape in learnables.values())
         size, layout, activation_bytes = self._activation(path)
         macs_before, macs = self._macs_before.get(path, 0), self._macs_after.get(path, 0)
-        producers = self._producers(path)
+        producers = self._graph.filters_of(path)
         kept = self._kept[producers]
         own = {**self._parameters, **self._buffers}
         weight_bytes = sum(
@@ -160,15 +160,6 @@ class _Builder:
         else:
             layout = "NC" + _SPATIAL.get(len(shape), "?" * (len(shape) - 2))
         return tuple(shape), layout, math.prod(shape) * output.element_size()
-
-    def _producers(self, path: str) -> NDArray[np.int64]:
-        parts = [
-            np.arange(axis.start, axis.start + axis.size)
-            for axis in self._graph.axes
-            if axis.tensor.rpartition(".")[0] == path
-        ]
-        labels = np.concatenate(parts) if parts else np.zeros(0, dtype=np.int64)
-        return labels[self._graph.producers[labels]]
 
     def _reasons(self, producers: NDArray[np.int64]) -> str:
         frozen = producers[self._graph.unit_of_label[producers] < 0]

@@ -96,7 +96,7 @@ class _MeanCriterion(Criterion):
 
     def importance(self) -> FloatArray:
         """Return the average over mini-batches."""
-        assert self._total is not None  # noqa: S101  the network asks only after an observation
+        assert self._total is not None
         return (self._total / self._count).double().cpu().numpy()
 
     def _value(self, observation: Observation) -> Tensor:
@@ -153,8 +153,8 @@ class Taylor2(Criterion):
 
     def importance(self) -> FloatArray:
         """Return the estimate; with one mini-batch the curvature is unknown and left out."""
-        assert self._mean is not None  # noqa: S101
-        assert self._squares is not None  # noqa: S101
+        assert self._mean is not None
+        assert self._squares is not None
         variance = self._squares / max(self._count - 1, 1)
         batch_size = self._examples / self._count
         return removal_estimate(self._mean, variance, batch_size).double().cpu().numpy()
@@ -225,7 +225,9 @@ def make_criterion(criterion: object, owner: str) -> Criterion:
     if isinstance(criterion, str):
         if criterion not in CRITERIA:
             known = ", ".join(repr(name) for name in CRITERIA)
-            raise ParameterError(f"The 'criterion' parameter of {owner} must be one of {known}. Got {criterion!r} instead.")
+            raise ParameterError(
+                f"The 'criterion' parameter of {owner} must be one of {known}. Got {criterion!r} instead."
+            )
         return CRITERIA[criterion]()
     if isinstance(criterion, Criterion):
         criterion.reset()

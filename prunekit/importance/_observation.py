@@ -27,7 +27,9 @@ class UnitSums:
         self._producers = self._plan(graph, graph.producers)
 
     @staticmethod
-    def _plan(graph: UnitGraph, marked: "np.ndarray[tuple[int], np.dtype[np.bool_]]") -> list[tuple[Axis, Tensor, Tensor]]:
+    def _plan(
+        graph: UnitGraph, marked: "np.ndarray[tuple[int], np.dtype[np.bool_]]"
+    ) -> list[tuple[Axis, Tensor, Tensor]]:
         found = []
         for axis in graph.axes:
             units = np.where(marked[axis.labels], graph.unit_of_label[axis.labels], -1)

@@ -5,7 +5,7 @@ from torch import Tensor
 
 
 def taylor_terms(weight: Tensor, gradient: Tensor) -> Tensor:
-    """
+    r"""
     Return the first-order terms of the change of the loss when weights are set to zero, with the sign reversed.
 
     Parameters

@@ -51,7 +51,11 @@ def save(network: Any, path: str | Path, plan: PruningPlan | None = None) -> Pat
             f"Got {type(network).__name__} instead."
         )
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in named_tensors(module).items()}
-    metadata = {"prunekit_protocol": str(PROTOCOL), "prunekit_plan": plan.to_json(), "module": type(module).__qualname__}
+    metadata = {
+        "prunekit_protocol": str(PROTOCOL),
+        "prunekit_plan": plan.to_json(),
+        "module": type(module).__qualname__,
+    }
     target = Path(path)
     _write_atomically(target, safetensors.torch.save(tensors, metadata))
     return target
@@ -106,8 +110,8 @@ def _fill(module: nn.Module, tensors: dict[str, Tensor], path: str | Path) -> No
     for name, tensor in own.items():
         if tensor.shape != tensors[name].shape or tensor.dtype != tensors[name].dtype:
             raise PlanError(
-                f"'{path}' does not fit {type(module).__name__}: '{name}' must be {tuple(tensor.shape)} {tensor.dtype}. "
-                f"Got {tuple(tensors[name].shape)} {tensors[name].dtype} instead."
+                f"'{path}' does not fit {type(module).__name__}: '{name}' must be {tuple(tensor.shape)} "
+                f"{tensor.dtype}. Got {tuple(tensors[name].shape)} {tensors[name].dtype} instead."
             )
     for name, tensor in own.items():
         tensor.data.copy_(tensors[name])

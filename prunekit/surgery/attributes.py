@@ -133,7 +133,7 @@ def labels_along(factor: Tensor, dim: int) -> NDArray[np.int64] | None:
 
 
 def _convolution(layer: nn.Module, before: dict[str, Shape]) -> None:
-    assert isinstance(layer, _ConvNd)  # noqa: S101  narrows the type
+    assert isinstance(layer, _ConvNd)
     weight, old = layer.weight.shape, before["weight"]
     if layer.groups > 1:
         layer.groups = layer.groups * weight[0] // old[0]
@@ -144,12 +144,12 @@ def _convolution(layer: nn.Module, before: dict[str, Shape]) -> None:
 
 
 def _linear(layer: nn.Module, before: dict[str, Shape]) -> None:
-    assert isinstance(layer, nn.Linear)  # noqa: S101
+    assert isinstance(layer, nn.Linear)
     layer.out_features, layer.in_features = layer.weight.shape
 
 
 def _norm(layer: nn.Module, before: dict[str, Shape]) -> None:
-    assert isinstance(layer, _NormBase)  # noqa: S101
+    assert isinstance(layer, _NormBase)
     for tensor in (layer.weight, layer.running_mean):
         if tensor is not None:
             layer.num_features = tensor.shape[0]
@@ -157,23 +157,25 @@ def _norm(layer: nn.Module, before: dict[str, Shape]) -> None:
 
 
 def _group_norm(layer: nn.Module, before: dict[str, Shape]) -> None:
-    assert isinstance(layer, nn.GroupNorm)  # noqa: S101
+    assert isinstance(layer, nn.GroupNorm)
     if layer.affine:
         layer.num_channels = layer.weight.shape[0]
         layer.num_groups = layer.num_groups * layer.num_channels // before["weight"][0]
 
 
 def _prelu(layer: nn.Module, before: dict[str, Shape]) -> None:
-    assert isinstance(layer, nn.PReLU)  # noqa: S101
+    assert isinstance(layer, nn.PReLU)
     layer.num_parameters = layer.weight.shape[0]
 
 
 def _embedding(layer: nn.Module, before: dict[str, Shape]) -> None:
-    assert isinstance(layer, nn.Embedding | nn.EmbeddingBag)  # noqa: S101
+    assert isinstance(layer, nn.Embedding | nn.EmbeddingBag)
     layer.num_embeddings, layer.embedding_dim = layer.weight.shape
 
 
-_UPDATES: tuple[tuple[type[nn.Module] | tuple[type[nn.Module], ...], Callable[[nn.Module, dict[str, Shape]], None]], ...]
+_UPDATES: tuple[
+    tuple[type[nn.Module] | tuple[type[nn.Module], ...], Callable[[nn.Module, dict[str, Shape]], None]], ...
+]
 _UPDATES = (
     (_ConvNd, _convolution),
     (nn.Linear, _linear),

@@ -1,14 +1,17 @@
 """Masks: removed units simulated by zeros, while the network keeps its shapes and trains on."""
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
 
 from prunekit.tracing import UnitGraph, named_tensors
+
+if TYPE_CHECKING:
+    from torch.utils.hooks import RemovableHandle
 
 
 class Masks:

@@ -1,5 +1,6 @@
 """What is removed from a network, as a document."""
 
+import itertools
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -83,7 +84,8 @@ class PruningPlan:
         Returns
         -------
         str
-            ``{"protocol": 1, "kept": {tensor: {dim: {"size": n, "indices": [...]}}}, "attributes": {module: {name: n}}}``.
+            An object with ``protocol``, ``kept`` (tensor, then dimension, then ``size`` and ``indices``) and
+            ``attributes`` (module, then name, then value).
         """
         kept: dict[str, dict[str, Any]] = {}
         for entry in self.kept:
@@ -162,7 +164,7 @@ class PruningPlan:
                     f"but '{entry.tensor}' has shape {shape}. Apply the plan to a dense network of the same class."
                 )
             indices = entry.indices
-            rising = all(left < right for left, right in zip(indices, indices[1:], strict=False))
+            rising = all(left < right for left, right in itertools.pairwise(indices))
             if not indices or not rising or indices[0] < 0 or indices[-1] >= entry.size:
                 raise PlanError(f"The plan keeps impossible indices along {where}, which has size {entry.size}.")
 

@@ -15,7 +15,7 @@ from prunekit.surgery.plan import make_plan
 from prunekit.tracing import (
     Axis,
     CheckingTable,
-    LabelConflict,
+    LabelConflictError,
     LabelTable,
     OperationRecord,
     Reason,
@@ -53,7 +53,7 @@ class Failure:
         return self.run, self.operation
 
 
-class _Deviation(Exception):
+class _DeviationError(Exception):
     """The compacted copy runs another operation, or one with another shape or number than expected."""
 
 
@@ -112,9 +112,7 @@ class _Spread:
 _SPREADS = (_Spread(0.5, 2, True), _Spread(1.0, 1, False))
 
 
-def _first_failure(
-    module: nn.Module, graph: UnitGraph, repairs: tuple[Repair, ...]
-) -> tuple[Failure | None, _Spread]:
+def _first_failure(module: nn.Module, graph: UnitGraph, repairs: tuple[Repair, ...]) -> tuple[Failure | None, _Spread]:
     for spread in _SPREADS:
         failure = _probe_spread(module, graph, repairs, spread)
         if failure is not None:
@@ -122,9 +120,7 @@ def _first_failure(
     return None, _SPREADS[-1]
 
 
-def _probe_spread(
-    module: nn.Module, graph: UnitGraph, repairs: tuple[Repair, ...], spread: _Spread
-) -> Failure | None:
+def _probe_spread(module: nn.Module, graph: UnitGraph, repairs: tuple[Repair, ...], spread: _Spread) -> Failure | None:
     removed = _removed_by(graph, spread)
     return probe(module, graph, repairs, removed, follow_labels=spread.follow_labels)
 
@@ -187,9 +183,9 @@ def probe(
             watcher = _Watcher(graph, run, kept)
             try:
                 found = tracer.forward(inputs.args, inputs.kwargs, run.training, watch=watcher)
-            except (_Deviation, LabelConflict) as exc:
+            except (_DeviationError, LabelConflictError) as exc:
                 return Failure(number, max(len(tracer.run.operations) - 1, 0), str(exc))
-            except Exception as exc:  # noqa: BLE001  whatever the model's code raises on smaller tensors
+            except Exception as exc:
                 return Failure(number, min(len(tracer.run.operations), len(run.operations) - 1), _first_line(exc))
             new = found.warnings - run.warnings
             if new:
@@ -209,14 +205,14 @@ class _Watcher:
         self._free: set[int] = set()
 
     def __call__(self, record: OperationRecord, number: int) -> None:
-        """Raise `_Deviation` at the first difference."""
+        """Raise `_DeviationError` at the first difference."""
         if number >= len(self._run.operations):
-            raise _Deviation("the compacted network runs more operations")
+            raise _DeviationError("the compacted network runs more operations")
         dense = self._run.operations[number]
         if dense.name != record.name:
-            raise _Deviation(f"the compacted network runs {record.name} in place of {dense.name}")
+            raise _DeviationError(f"the compacted network runs {record.name} in place of {dense.name}")
         if dense.scalars != record.scalars:
-            raise _Deviation(f"a number computed from a size changes from {dense.scalars} to {record.scalars}")
+            raise _DeviationError(f"a number computed from a size changes from {dense.scalars} to {record.scalars}")
         if not any(self._graph.trace.store[tensor] for tensor in dense.inputs):
             free = not dense.inputs or any(id(tensor) in self._free for tensor in dense.inputs)
             if free and not any(self._graph.trace.store[out] for out in dense.outputs):
@@ -228,7 +224,7 @@ class _Watcher:
             expected = self._graph.kept_shape(out, self._kept)
             if tuple(smaller.shape) != expected:
                 fixed = [size for size, wanted in zip(smaller.shape, expected, strict=False) if size != wanted]
-                raise _Deviation(f"the model's code fixes the size {fixed[0] if fixed else tuple(smaller.shape)}")
+                raise _DeviationError(f"the model's code fixes the size {fixed[0] if fixed else tuple(smaller.shape)}")
 
 
 def _first_line(exc: Exception) -> str:
@@ -270,8 +266,8 @@ def _sizes(graph: UnitGraph, record: OperationRecord) -> Iterator[tuple[int, NDA
                 labels = labels_along(factor, dim)
                 if labels is not None and (graph.unit_of_label[labels] >= 0).any():
                     yield factor.size(dim), labels
-    for number, labels in record.counts:
-        yield number, labels.reshape(-1, 1).numpy()
+    for number, counted in record.counts:
+        yield number, counted.reshape(-1, 1).numpy()
 
 
 def _freeze(module: nn.Module, graph: UnitGraph, repairs: tuple[Repair, ...], failure: Failure) -> UnitGraph:

@@ -46,9 +46,7 @@ class Selector:
     def __init__(self, graph: UnitGraph, constraints: Constraints) -> None:
         self._graph = graph
         self._round_to = constraints.round_to
-        layers = [
-            graph.unit_of_label[axis.labels] for axis in graph.axes if graph.producers[axis.labels].any()
-        ]
+        layers = [graph.unit_of_label[axis.labels] for axis in graph.axes if graph.producers[axis.labels].any()]
         self._layers = [units for units in layers if (units >= 0).any()]
         groups = [(group.units, group.minimum) for group in graph.groups]
         for units in self._layers:

@@ -2,19 +2,19 @@
 
 from prunekit.tracing._copy import copy_module
 from prunekit.tracing._factors import tracked
-from prunekit.tracing._labels import CheckingTable, LabelConflict, LabelTable
+from prunekit.tracing._labels import CheckingTable, LabelConflictError, LabelTable
 from prunekit.tracing._reason import Reason
 from prunekit.tracing._records import OperationRecord, RunRecord
 from prunekit.tracing._trace import Axis, Inputs, Trace, duplicate_inputs, sandbox, trace
 from prunekit.tracing._tracer import Tracer, named_outputs, named_tensors, tensors_of
-from prunekit.tracing._units import Group, Slice, Unit, UnitGraph, pattern_filter
+from prunekit.tracing._units import Group, Slice, Unit, UnitGraph
 
 __all__ = [
     "Axis",
     "CheckingTable",
     "Group",
     "Inputs",
-    "LabelConflict",
+    "LabelConflictError",
     "LabelTable",
     "OperationRecord",
     "Reason",
@@ -28,7 +28,6 @@ __all__ = [
     "duplicate_inputs",
     "named_outputs",
     "named_tensors",
-    "pattern_filter",
     "sandbox",
     "tensors_of",
     "trace",

@@ -83,7 +83,7 @@ class Call:
     @property
     def name(self) -> str:
         """Name of the operation without its overload, e.g. ``"convolution"``."""
-        return self.operation.overloadpacket.__name__
+        return str(self.operation.overloadpacket.__name__)
 
     @property
     def out(self) -> Tensor:

@@ -19,7 +19,7 @@ IntArray = NDArray[np.int64]
 _MISPLACED = "with fewer channels the model's code puts them in other places than with all"
 
 
-class LabelConflict(Exception):
+class LabelConflictError(Exception):
     """Two labels met that are not equal: the compacted network does not follow the labels here."""
 
 
@@ -143,23 +143,23 @@ class CheckingTable(LabelTable):
         return super().fixed(count) if count > 1 else self.fresh(count)
 
     def tie(self, left: Tensor, right: Tensor, reason: Reason) -> None:
-        """Raise `LabelConflict` if two known labels belong to different components."""
+        """Raise `LabelConflictError` if two known labels belong to different components."""
         try:
             pairs = _pairs(left, right)
         except RuntimeError as exc:
-            raise LabelConflict(_MISPLACED) from exc
+            raise LabelConflictError(_MISPLACED) from exc
         pairs = pairs[(pairs < self._base).all(axis=1)]
         differing = pairs[self._components[pairs[:, 0]] != self._components[pairs[:, 1]]]
         if differing.size:
             fixed = (differing == FIXED).any(axis=1)
             if not fixed.all() or self._prunable[differing].any():
-                raise LabelConflict(_MISPLACED)
+                raise LabelConflictError(_MISPLACED)
 
     def freeze(self, labels: Tensor, reason: Reason) -> None:
-        """Raise `LabelConflict` if a label that may be removed would be frozen here."""
+        """Raise `LabelConflictError` if a label that may be removed would be frozen here."""
         known = labels.reshape(-1).numpy()
         if self._prunable[known[known < self._base]].any():
-            raise LabelConflict(reason.text)
+            raise LabelConflictError(reason.text)
 
 
 def _pairs(left: Tensor, right: Tensor) -> IntArray:

@@ -3,9 +3,12 @@
 import sys
 from functools import lru_cache
 from pathlib import Path
-from types import FrameType
+from typing import TYPE_CHECKING
 
 import torch
+
+if TYPE_CHECKING:
+    from types import FrameType
 
 _TORCH = str(Path(torch.__file__).parent)
 _PRUNEKIT = str(Path(__file__).parent.parent)

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from prunekit.tracing._copy import copy_module, fake_copy, fake_inputs
 from prunekit.tracing._labels import LabelTable
 from prunekit.tracing._records import LabelStore, RunRecord
 from prunekit.tracing._tracer import Tracer, named_tensors
+
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
@@ -227,10 +228,8 @@ def _trace_once(module: nn.Module, inputs: Inputs, fake: bool) -> Trace:
         tracer = Tracer(duplicate, table, draw)
         ready = prepare(inputs)
         runs = [tracer.forward(ready.args, ready.kwargs, training=False)]
-        try:
+        with suppress(Exception):
             runs.append(tracer.forward(ready.args, ready.kwargs, training=True))
-        except Exception:  # noqa: BLE001, S110  a network may refuse to train on two samples; what ran is recorded
-            pass
     return Trace(table, tracer.store, tuple(axes), tuple(runs), inputs, inputs.batch_size(), fake)
 
 
@@ -240,8 +239,8 @@ def _describe(module: nn.Module, inputs: Inputs, failure: Exception | None) -> s
     wanted = ", ".join(sorted(str(dtype).removeprefix("torch.") for dtype in dtypes))
     cause = str(failure).strip().split("\n")[0]
     return (
-        f"{type(module).__name__} does not run on the example inputs. It must accept a batch with the shape and the data "
-        f"type that the network was made for (its parameters are {wanted or 'absent'}). Got {got} instead: {cause}"
+        f"{type(module).__name__} does not run on the example inputs. It must accept a batch with the shape and the "
+        f"data type that the network was made for (its parameters are {wanted or 'absent'}). Got {got} instead: {cause}"
     )
 
 

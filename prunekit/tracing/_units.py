@@ -1,6 +1,6 @@
 """Units: connected components of equal labels, and which of them may be removed."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -209,7 +209,7 @@ class UnitGraph:
 
     @cached_property
     def units(self) -> tuple[Unit, ...]:
-        """Every unit that makes a channel: those that may be removed in the order of their index, then the frozen ones."""
+        """Every unit that makes a channel: those that may be removed by index, then the frozen ones."""
         slices: dict[int, list[Slice]] = {}
         for axis in self.axes:
             components = self.component[axis.labels]
@@ -225,6 +225,31 @@ class UnitGraph:
         prunable = [Unit(index, tuple(slices[c])) for index, c in numbered]
         fixed = [Unit(None, tuple(slices[int(c)]), self._reason_of[int(c)]) for c in made if int(c) in self._reason_of]
         return (*prunable, *fixed)
+
+    @cached_property
+    def layers(self) -> tuple[str, ...]:
+        """Dotted paths of the layers that make channels, in the order of registration."""
+        made = (axis.tensor.rpartition(".")[0] for axis in self.axes if self.producers[axis.labels].any())
+        return tuple(dict.fromkeys(made))
+
+    def filters_of(self, layer: str) -> IntArray:
+        """
+        Return the labels of the filters of a layer.
+
+        Parameters
+        ----------
+        layer : str
+            Dotted path.
+
+        Returns
+        -------
+        ndarray of int
+            Labels of producers, empty for a layer that makes no channels.
+        """
+        axes = [axis for axis in self.axes if axis.tensor.rpartition(".")[0] == layer]
+        parts = [np.arange(axis.start, axis.start + axis.size) for axis in axes]
+        labels = np.concatenate(parts) if parts else np.zeros(0, dtype=np.int64)
+        return labels[self.producers[labels]]
 
     def _role(self, labels: IntArray) -> Role:
         if self.producers[labels].any():
@@ -315,31 +340,3 @@ def _factors_seen(trace: Trace) -> Iterator[Tensor]:
                     if id(factor) not in seen:
                         seen.add(id(factor))
                         yield factor
-
-
-def pattern_filter(
-    graph: UnitGraph, matches: Callable[[str], bool], reason: Reason
-) -> Sequence[tuple[IntArray, Reason]]:
-    """
-    Return the labels of the filters of layers that match.
-
-    Parameters
-    ----------
-    graph : UnitGraph
-        Units of a network.
-    matches : callable
-        Takes the dotted path of a layer and returns whether its filters are to be frozen.
-    reason : Reason
-        Why.
-
-    Returns
-    -------
-    sequence of (labels, Reason)
-        To be handed to `UnitGraph.with_blocked`.
-    """
-    found = []
-    for axis in graph.axes:
-        labels = np.arange(axis.start, axis.start + axis.size)
-        if graph.producers[labels].any() and matches(axis.tensor.rpartition(".")[0]):
-            found.append((labels, reason))
-    return found

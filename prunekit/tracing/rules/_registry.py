@@ -1,6 +1,7 @@
 """The table operation → rule."""
 
 from collections.abc import Callable
+from functools import lru_cache
 
 import torch
 from torch._ops import OpOverload
@@ -34,6 +35,7 @@ def rule_where(condition: Callable[[OpOverload], bool]) -> Callable[[Rule], Rule
     return register
 
 
+@lru_cache(maxsize=4096)
 def find_rule(operation: OpOverload) -> Rule | None:
     """Return the rule of an operation, or None if it is unknown."""
     if operation.namespace not in ("aten", "prims"):
@@ -47,6 +49,13 @@ def find_rule(operation: OpOverload) -> Rule | None:
     return None
 
 
+@lru_cache(maxsize=4096)
 def is_pointwise(operation: OpOverload) -> bool:
-    """Return whether PyTorch itself declares the operation to work on each position alone."""
-    return torch.Tag.pointwise in operation.tags
+    """Return whether PyTorch itself declares the operation, or the one that it is the in-place form of, pointwise."""
+    if torch.Tag.pointwise in operation.tags:
+        return True
+    name = operation.overloadpacket.__name__
+    functional = getattr(torch.ops.aten, name.removesuffix("_"), None) if name.endswith("_") else None
+    if functional is None:
+        return False
+    return any(torch.Tag.pointwise in getattr(functional, overload).tags for overload in functional.overloads())

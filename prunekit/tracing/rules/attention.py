@@ -1,10 +1,13 @@
 """Fused attention: the unit is a head."""
 
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from prunekit.tracing._call import Call
 from prunekit.tracing._factors import tracked
 from prunekit.tracing.rules._registry import rule
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @rule(

@@ -11,8 +11,27 @@ from prunekit.tracing.rules._registry import is_pointwise, rule, rule_where
 WITHOUT_LABELS = "combined with a tensor whose channels always stay, such as the network's input"
 
 _KEEP_ZEROS = frozenset(
-    "add sub mul neg abs clone detach alias _to_copy lift_fresh relu tanh sign sgn _conj _neg_view "
-    "conj_physical _to_dense contiguous".split()
+    [
+        "add",
+        "sub",
+        "mul",
+        "neg",
+        "abs",
+        "clone",
+        "detach",
+        "alias",
+        "_to_copy",
+        "lift_fresh",
+        "relu",
+        "tanh",
+        "sign",
+        "sgn",
+        "_conj",
+        "_neg_view",
+        "conj_physical",
+        "_to_dense",
+        "contiguous",
+    ]
 )
 
 
@@ -59,11 +78,51 @@ def combine(call: Call, operands: Sequence[Tensor], ndim: int) -> list[Tensor]:
 
 
 @rule(
-    *"copy_ _prelu_kernel native_dropout dropout _to_copy clone detach detach_ alias lift_fresh lift_fresh_copy "
-    "rrelu_with_noise rrelu_with_noise_ rrelu_with_noise_functional bernoulli bernoulli_ zeros_like ones_like empty_like "
-    "full_like rand_like randn_like randint_like log_sigmoid_forward masked_fill masked_fill_ fill_ zero_ normal_ uniform_ "
-    "exponential_ random_ _conj _neg_view nan_to_num where _fused_dropout conj_physical to_dense _log_softmax_backward_data "
-    "_fake_quantize_per_tensor_affine_cachemask_tensor_qparams special_entr heaviside".split()
+    *[
+        "copy_",
+        "_prelu_kernel",
+        "native_dropout",
+        "dropout",
+        "_to_copy",
+        "clone",
+        "detach",
+        "detach_",
+        "alias",
+        "lift_fresh",
+        "lift_fresh_copy",
+        "rrelu_with_noise",
+        "rrelu_with_noise_",
+        "rrelu_with_noise_functional",
+        "bernoulli",
+        "bernoulli_",
+        "zeros_like",
+        "ones_like",
+        "empty_like",
+        "full_like",
+        "rand_like",
+        "randn_like",
+        "randint_like",
+        "log_sigmoid_forward",
+        "masked_fill",
+        "masked_fill_",
+        "fill_",
+        "zero_",
+        "normal_",
+        "uniform_",
+        "exponential_",
+        "random_",
+        "_conj",
+        "_neg_view",
+        "nan_to_num",
+        "where",
+        "_fused_dropout",
+        "conj_physical",
+        "to_dense",
+        "_log_softmax_backward_data",
+        "_fake_quantize_per_tensor_affine_cachemask_tensor_qparams",
+        "special_entr",
+        "heaviside",
+    ]
 )
 def elementwise(call: Call) -> None:
     """Combine the tensors of a pointwise operation."""

@@ -5,7 +5,9 @@ from prunekit.tracing._factors import along
 from prunekit.tracing.rules._registry import rule
 
 
-@rule("zeros", "ones", "full", "empty", "new_zeros", "new_ones", "new_full", "new_empty", "empty_strided", "scalar_tensor")
+@rule(
+    "zeros", "ones", "full", "empty", "new_zeros", "new_ones", "new_full", "new_empty", "empty_strided", "scalar_tensor"
+)
 def constant(call: Call) -> None:
     """Give every dimension fresh labels; the probe proves that the code makes it in the compacted size."""
     out = call.out

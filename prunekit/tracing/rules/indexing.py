@@ -1,10 +1,13 @@
 """Look-ups: embeddings make channels, indices carry labels only along dimensions that they leave alone."""
 
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from prunekit.tracing._call import Call
 from prunekit.tracing._factors import along, tracked
 from prunekit.tracing.rules._registry import rule
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @rule("embedding")
@@ -42,7 +45,7 @@ def index_select(call: Call) -> None:
 def index(call: Call) -> None:
     """Keep labels along dimensions behind one single index tensor, freeze all others."""
     source: Tensor = call.inputs[0]
-    indices = [item for item in call["indices"]]
+    indices = list(call["indices"])
     used = [dim for dim, item in enumerate(indices) if item is not None]
     call.freeze_all([item for item in indices if item is not None], "used as an index")
     simple = len(used) == 1 and indices[used[0]].dtype.is_floating_point is False and indices[used[0]].dim() > 0

@@ -10,8 +10,30 @@ from prunekit.tracing.rules._registry import rule
 
 
 @rule(
-    *"mean sum nansum amax amin max min aminmax var var_mean std std_mean prod logsumexp norm linalg_vector_norm any all "
-    "argmax argmin median nanmedian".split()
+    *[
+        "mean",
+        "sum",
+        "nansum",
+        "amax",
+        "amin",
+        "max",
+        "min",
+        "aminmax",
+        "var",
+        "var_mean",
+        "std",
+        "std_mean",
+        "prod",
+        "logsumexp",
+        "norm",
+        "linalg_vector_norm",
+        "any",
+        "all",
+        "argmax",
+        "argmin",
+        "median",
+        "nanmedian",
+    ]
 )
 def reduce(call: Call) -> None:
     """Drop the reduced dimensions; labels along them are frozen, or collapsed where they describe others too."""
@@ -31,8 +53,23 @@ def reduce(call: Call) -> None:
 
 
 @rule(
-    *"_softmax _log_softmax _safe_softmax softmax log_softmax cumsum cumprod cummax cummin logcumsumexp sort topk "
-    "kthvalue mode renorm".split()
+    *[
+        "_softmax",
+        "_log_softmax",
+        "_safe_softmax",
+        "softmax",
+        "log_softmax",
+        "cumsum",
+        "cumprod",
+        "cummax",
+        "cummin",
+        "logcumsumexp",
+        "sort",
+        "topk",
+        "kthvalue",
+        "mode",
+        "renorm",
+    ]
 )
 def mix_along(call: Call) -> None:
     """Keep the shape, but mix positions along one dimension."""

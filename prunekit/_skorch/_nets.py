@@ -1,0 +1,280 @@
+"""Take skorch nets apart and put them together again."""
+
+import copy
+from typing import Any
+
+import torch
+from sklearn.base import clone
+from sklearn.frozen import FrozenEstimator
+from sklearn.pipeline import Pipeline
+from skorch import NeuralNet
+from skorch.callbacks import Callback, Checkpoint, InputShapeSetter, LoadInitState, TrainEndCheckpoint
+
+from prunekit._random import preserve_rng
+from prunekit.exceptions import ParameterError, ParameterTypeError
+from prunekit.tracing import copy_module
+
+# These prepare an untrained network: around a pruned one they would build the dense module again, or load its weights.
+_PREPARING = (InputShapeSetter, LoadInitState)
+# These would write masked weights over the files of the training before, or load its weights when a phase ends.
+_SAVING = ()
+
+
+def check_net(estimator: object, owner: str) -> tuple[NeuralNet, bool]:
+    """
+    Return the skorch net that an ``estimator`` parameter holds and whether it is frozen.
+
+    Parameters
+    ----------
+    estimator : object
+        What the user gave: a skorch net, or `FrozenEstimator` around a fitted one.
+    owner : str
+        Class that the parameter belongs to, for the message.
+
+    Returns
+    -------
+    net : NeuralNet
+        The user's own net; not to be changed.
+    frozen : bool
+        Whether its weights are the starting point.
+
+    Raises
+    ------
+    ParameterTypeError
+        If there is no skorch net, or one that holds more than the one module ``module_``.
+    ParameterError
+        If a frozen net is not fitted, or cannot be trained any more.
+    """
+    net, frozen = estimator, False
+    while isinstance(net, FrozenEstimator):
+        net, frozen = net.estimator, True
+    wanted = f"The 'estimator' parameter of {owner} must be a skorch net or FrozenEstimator(net)."
+    if not isinstance(net, NeuralNet):
+        raise ParameterTypeError(f"{wanted} {_what_else(net, owner)}")
+    if frozen and not net.initialized_:
+        raise ParameterError(
+            f"{wanted} Got FrozenEstimator around a net that is not fitted instead. "
+            f"Fit the net first, or pass it without FrozenEstimator so that {owner} trains it."
+        )
+    if getattr(net, "_trimmed_for_prediction", False):
+        raise ParameterError(
+            f"{wanted} Got a net that trim_for_prediction() has made untrainable instead. "
+            "Pass the net as it was before."
+        )
+    if net.initialized_ and net._modules != ["module"]:
+        raise ParameterTypeError(
+            f"{wanted} The net must keep its network in module_ alone. "
+            f"Got a {type(net).__name__} with {', '.join(f'{name}_' for name in net._modules)} instead."
+        )
+    return net, frozen
+
+
+def _what_else(got: object, owner: str) -> str:
+    """Say what was got instead of a net, and what to do."""
+    if isinstance(got, type):
+        advice = "Create an instance of it."
+        if issubclass(got, torch.nn.Module):
+            advice = f"Wrap it in a net, such as NeuralNetClassifier({got.__name__})."
+        return f"Got the class {got.__name__} instead. {advice}"
+    name = type(got).__name__
+    if isinstance(got, torch.nn.Module):
+        advice = (
+            f"Wrap it in a net, such as NeuralNetClassifier({name}), or use PrunableNetwork(module, example_inputs)."
+        )
+    elif isinstance(got, Pipeline):
+        advice = f"Make the pruner the last step: make_pipeline(..., {owner}(net))."
+    else:
+        advice = "Wrap the network in skorch's NeuralNetClassifier or NeuralNetRegressor."
+    return f"Got an object of type {name} instead. {advice}"
+
+
+def bare_module(net: NeuralNet) -> torch.nn.Module:
+    """Return the network of an initialised net, without the wrapper of ``torch.compile``."""
+    return _unwrap_compiled(net.module_)
+
+
+def _unwrap_compiled(module: torch.nn.Module) -> torch.nn.Module:
+    original: torch.nn.Module = getattr(module, "_orig_mod", module)
+    return original
+
+
+def float_dtype(module: torch.nn.Module) -> torch.dtype | None:
+    """Return the real dtype that a network computes in, None if it has no float parameters."""
+    for parameter in module.parameters():
+        if parameter.is_floating_point():
+            return parameter.dtype
+        if parameter.is_complex():
+            return parameter.dtype.to_real()
+    return None
+
+
+def copy_net(net: NeuralNet, **changes: Any) -> NeuralNet:
+    """
+    Return an unfitted copy of a net with changed parameters.
+
+    As ``sklearn.clone``, but what is changed is not copied first; a ``train_split`` may hold a whole data set.
+
+    Parameters
+    ----------
+    net : NeuralNet
+        The net; it stays as it is.
+    **changes : dict
+        Parameters that the copy has instead of the net's own.
+
+    Returns
+    -------
+    NeuralNet
+        The new net, not initialised.
+    """
+    return _construct(net, net.get_params(deep=False), changes)
+
+
+def _construct(net: NeuralNet, params: dict[str, Any], changes: dict[str, Any]) -> NeuralNet:
+    """Build a net of the same class from copied parameters and from changed ones, which are taken as they are."""
+    # skorch keeps a list of the parameters that were set; a new net makes its own.
+    left_out = {"_params_to_validate", *changes}
+    copied = {name: clone(value, safe=False) for name, value in params.items() if name not in left_out}
+    new = type(net)(**copied, **changes)
+    if hasattr(net, "_metadata_request"):
+        new._metadata_request = copy.deepcopy(net._metadata_request)
+    return new
+
+
+def make_probe(net: NeuralNet, X: Any, y: Any) -> NeuralNet:
+    """
+    Return an initialised copy of a net that is not trained, to check parameters and data on.
+
+    Random states stay as they are, so that the training that follows is the same as without the copy.
+
+    Parameters
+    ----------
+    net : NeuralNet
+        The net; it stays as it is.
+    X, y : object
+        The data, from which an `InputShapeSetter` takes the shape of the network.
+
+    Returns
+    -------
+    NeuralNet
+        The copy.
+    """
+    with preserve_rng(None if net.device is None else torch.device(net.device)):
+        probe = copy_net(net, verbose=0).initialize()
+        for _, callback in probe.callbacks_:
+            if isinstance(callback, InputShapeSetter):
+                callback.on_train_begin(probe, X=X, y=y)
+    return probe
+
+
+def copy_fitted(net: NeuralNet) -> NeuralNet:
+    """
+    Return a copy of a fitted net with its weights.
+
+    Parameters
+    ----------
+    net : NeuralNet
+        The net; it stays as it is.
+
+    Returns
+    -------
+    NeuralNet
+        The copy, with an optimizer that has no state.
+    """
+    return rebuild(net, copy_module(bare_module(net)), trained=net, verbose=0, compile=False)
+
+
+def make_masked(net: NeuralNet, module: torch.nn.Module, *, trained: NeuralNet, train_split: Any) -> NeuralNet:
+    """
+    Return a net that fine-tunes a masked network, silently and uncompiled.
+
+    Callbacks that save or load weights are left out.
+
+    Parameters
+    ----------
+    net : NeuralNet
+        The user's net; it stays as it is.
+    module : torch.nn.Module
+        The masked network; not copied.
+    trained : NeuralNet
+        Fitted net whose history, classes, criterion state and other fitted attributes are copied.
+    train_split : callable
+        Replaces the net's own.
+
+    Returns
+    -------
+    NeuralNet
+        The net.
+    """
+    callbacks = _without(net.callbacks, (*_PREPARING, *_SAVING))
+    return rebuild(
+        net,
+        module,
+        trained=trained,
+        train_split=train_split,
+        verbose=0,
+        compile=False,
+        callbacks=clone(callbacks, safe=False),
+    )
+
+
+def rebuild(net: NeuralNet, module: torch.nn.Module, *, trained: NeuralNet, **changes: Any) -> NeuralNet:
+    """
+    Return a new, initialised net around a module.
+
+    Only a net whose ``module`` is the instance, with every ``module__`` parameter gone, survives ``clone``, ``fit``,
+    pickle and grid search: skorch builds the class anew as soon as one such parameter is left.
+
+    Parameters
+    ----------
+    net : NeuralNet
+        Net whose class and parameters the new one has; it stays as it is.
+    module : torch.nn.Module
+        The network of the new net; not copied.
+    trained : NeuralNet
+        Fitted net whose history, classes, criterion state and other fitted attributes are copied.
+    **changes : dict
+        Parameters that the new net has instead of the net's own.
+
+    Returns
+    -------
+    NeuralNet
+        The new net. Its optimizer starts without state.
+
+    Raises
+    ------
+    ParameterTypeError
+        If the class of the net builds its module by itself.
+    """
+    params = {name: value for name, value in net.get_params(deep=False).items() if not name.startswith("module__")}
+    params["callbacks"] = _without(net.callbacks, _PREPARING)
+    new = _construct(net, params, {**changes, "module": module})
+    new.initialize()
+    if _unwrap_compiled(new.module_) is not module:
+        raise ParameterTypeError(
+            f"The 'module' parameter of {type(net).__name__} must decide which network the net holds. "
+            "Got a net whose initialize_module builds another one instead."
+        )
+    criterion, trained_criterion = new.criterion_, trained.criterion_
+    if isinstance(criterion, torch.nn.Module) and isinstance(trained_criterion, torch.nn.Module):
+        _unwrap_compiled(criterion).load_state_dict(_unwrap_compiled(trained_criterion).state_dict())
+    for name, value in vars(trained).items():
+        if name.endswith("_") and name not in vars(new) and not _is_torch_component(value):
+            setattr(new, name, copy.deepcopy(value))
+    new.history_ = copy.deepcopy(trained.history_)
+    return new
+
+
+def _without(callbacks: Any, kinds: tuple[type[Callback], ...]) -> Any:
+    """Return a ``callbacks`` parameter without the callbacks of some classes."""
+    if not isinstance(callbacks, list):
+        return callbacks
+
+    def is_kept(item: Callback | type | tuple[str, Any]) -> bool:
+        callback = item[1] if isinstance(item, (tuple, list)) else item
+        return not issubclass(callback if isinstance(callback, type) else type(callback), kinds)
+
+    return [item for item in callbacks if is_kept(item)]
+
+
+def _is_torch_component(value: object) -> bool:
+    return isinstance(value, (torch.nn.Module, torch.optim.Optimizer))

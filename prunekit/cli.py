@@ -1,0 +1,175 @@
+"""The ``prunekit`` command."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+from tqdm import tqdm
+
+from prunekit import __version__
+from prunekit.exceptions import ParameterError, PipelineFileError, PrunekitError
+from prunekit.pipeline import Experiment, Listener, RunResult, Split, load_experiment, run_experiment
+from prunekit.pipeline.tables import comparison_table, frozen_note, layer_table
+from prunekit.pruner import TaylorPruner
+
+__all__ = ["app"]
+
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+
+app = typer.Typer(
+    help="Make trained PyTorch networks smaller by Taylor pruning.",
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+
+PipelineFile = Annotated[Path, typer.Argument(metavar="FILE", help="Pipeline file (YAML).", show_default=False)]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"prunekit {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _prunekit(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None: ...
+
+
+@app.command()
+def run(
+    file: PipelineFile,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", metavar="DIR", help="Output folder; runs/NAME if not given.", show_default=False),
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
+) -> None:
+    """
+    Train, prune and compare as FILE says, and write what comes out.
+
+    Example: [bold]prunekit run pipelines/digits.yaml --out runs/first[/bold]
+    """
+    with _errors_told():
+        experiment = load_experiment(file)
+        folder = out or Path("runs", experiment.name)
+        if quiet:
+            run_experiment(experiment, folder)
+            return
+        console = Console(highlight=False)
+        console.print(Text(f"prunekit {__version__} · {file}", style="bold"))
+        with closing(_TerminalListener(console, experiment)) as listener:
+            result = run_experiment(experiment, folder, listener)
+        _print_result(console, result)
+
+
+@app.command()
+def validate(file: PipelineFile) -> None:
+    """
+    Check FILE without running it; every problem is told with its line.
+
+    Example: [bold]prunekit validate pipelines/digits.yaml[/bold]
+    """
+    with _errors_told():
+        load_experiment(file)
+    typer.echo(f"{file}: valid.")
+
+
+@contextmanager
+def _errors_told() -> Iterator[None]:
+    """Turn the package's errors into a message and an exit code; anything else is a bug and keeps its traceback."""
+    try:
+        yield
+    except PrunekitError as exc:
+        message = Text.assemble(("Error: ", "bold red"), str(exc))
+        Console(stderr=True, highlight=False, soft_wrap=True).print(message)
+        is_usage = isinstance(exc, (PipelineFileError, ParameterError))
+        raise typer.Exit(EXIT_USAGE if is_usage else EXIT_FAILED) from exc
+
+
+class _TerminalListener(Listener):
+    """Tells how far a run is: lines on the console, progress bars on the standard error if that is a terminal."""
+
+    def __init__(self, console: Console, experiment: Experiment) -> None:
+        super().__init__(verbose=int(sys.stderr.isatty()))
+        self._console = console
+        self._experiment = experiment
+        self._bar: tqdm[Any] | None = None
+        self._accuracy = float("nan")
+
+    def on_data(self, split: Split) -> None:
+        shape = "×".join(map(str, split.input_shape))
+        self._say(
+            "data",
+            f"{self._experiment.data.source.name}, {len(split.y_train):,} training and {len(split.y_test):,} test "
+            f"samples of {shape}, {split.num_classes} classes",
+        )
+        self._bar = tqdm(
+            total=self._experiment.net.max_epochs,
+            desc="Training",
+            bar_format="{desc}: {n}/{total} epochs|{bar}| [{elapsed}<{remaining}{postfix}]",
+            disable=not self.verbose,
+            leave=False,
+        )
+
+    def on_epoch(self, epoch: int, accuracy: float) -> None:
+        self._accuracy = accuracy
+        if self._bar is not None:
+            self._bar.set_postfix(accuracy=f"{accuracy:.4f}", refresh=False)
+            self._bar.update()
+
+    def on_prune(self) -> None:
+        net = self._experiment.net
+        self.close()
+        self._say(
+            "train", f"{net.module.name}, {net.max_epochs} epochs, validation accuracy {100 * self._accuracy:.2f} %"
+        )
+
+    def on_measure(self, pruner: TaylorPruner) -> None:
+        prune = self._experiment.prune
+        self._say(
+            "prune",
+            f"{pruner.n_iterations_} iterations, {100 * pruner.reduction_:.1f} % of {prune.reduction_of} removed, "
+            f"{_STOP_REASONS[pruner.stop_reason_]}",
+        )
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def _say(self, what: str, text: str) -> None:
+        line = Table.grid(padding=(0, 2))
+        line.add_row(Text(what, style="bold cyan"), text)
+        self._console.print(line)
+
+
+_STOP_REASONS = {
+    "target_reduction": "target reached",
+    "max_score_drop": "more would cost too much accuracy",
+    "min_score": "more would cost too much accuracy",
+    "nothing_left_to_prune": "nothing else can be pruned",
+}
+
+
+def _print_result(console: Console, result: RunResult) -> None:
+    """Print the tables and where the files are."""
+    console.print()
+    console.print(layer_table(result.layers))
+    console.print(frozen_note(result.layers))
+    console.print(comparison_table(result.comparison))
+    files = Table.grid(padding=(0, 2))
+    for name, what in result.files.items():
+        files.add_row(str(result.folder / name), Text(what, style="dim"))
+    console.print(files)

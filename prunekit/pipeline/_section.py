@@ -1,0 +1,67 @@
+"""What every section of a pipeline file has in common."""
+
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, ModelWrapValidatorHandler, ValidationError, model_validator
+from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
+
+UNKNOWN_KEY = "unknown_key"
+UNKNOWN_NAME = "unknown_name"
+
+
+class Section(BaseModel):
+    """
+    A mapping of a pipeline file: closed to unknown keys, strict about types, immutable.
+
+    Parameters
+    ----------
+    **data : object
+        The keys of the mapping.
+    """
+
+    model_config = ConfigDict(
+        extra="forbid", strict=True, frozen=True, allow_inf_nan=False, arbitrary_types_allowed=True
+    )
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _tell_known_keys(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        """Attach to errors over unknown keys the keys that this section knows."""
+        try:
+            return handler(data)
+        except ValidationError as exc:
+            errors = [_with_known_keys(error, list(cls.model_fields)) for error in exc.errors(include_url=False)]
+            raise ValidationError.from_exception_data(exc.title, errors) from None
+
+
+def _with_known_keys(error: ErrorDetails, known: list[str]) -> InitErrorDetails:
+    kind, context = error["type"], dict(error.get("ctx", {}))
+    if kind == "extra_forbidden":  # of this section: those of sections within it are renamed by then
+        kind, context = UNKNOWN_KEY, {"known": known}
+    # The message goes in as a value, for it may hold braces.
+    custom = PydanticCustomError(kind, "{message}", {**context, "message": error["msg"]})
+    return InitErrorDetails(type=custom, loc=error["loc"], input=error["input"])
+
+
+def key_error(error_type: str, key: str, got: object, /, **context: object) -> ValidationError:
+    """
+    Return an error about one key of a mapping, to be raised in a validator of that mapping.
+
+    Parameters
+    ----------
+    error_type : str
+        Type of the error.
+    key : str
+        The key.
+    got : object
+        Its value.
+    **context : object
+        What the message is made of.
+
+    Returns
+    -------
+    ValidationError
+        To be raised; pydantic merges it into the errors of the sections around it.
+    """
+    custom = PydanticCustomError(error_type, "{message}", {"message": error_type, **context})
+    return ValidationError.from_exception_data(key, [InitErrorDetails(type=custom, loc=(key,), input=got)])

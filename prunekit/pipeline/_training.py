@@ -1,0 +1,86 @@
+"""The dense network of an experiment, as a trained skorch classifier."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from skorch import NeuralNetClassifier
+from skorch.dataset import ValidSplit
+
+from prunekit.exceptions import InputError, TrainingError
+from prunekit.pipeline._data import Split
+from prunekit.pipeline.schema import NetSection
+
+OnEpoch = Callable[[int, float], None]
+
+
+def train_dense(section: NetSection, split: Split, seed: int, on_epoch: OnEpoch) -> NeuralNetClassifier:
+    """
+    Build the net and train it on the training part of the data.
+
+    Parameters
+    ----------
+    section : NetSection
+        The net and how it is trained.
+    split : Split
+        The data; the test part is not looked at.
+    seed : int
+        Of the division into what is trained on and what is validated on. The random state of torch is the caller's.
+    on_epoch : callable
+        Called after each epoch with the number of epochs done and the validation accuracy.
+
+    Returns
+    -------
+    NeuralNetClassifier
+        The trained net.
+
+    Raises
+    ------
+    InputError
+        If the samples do not fit the network.
+    TrainingError
+        If the loss is not finite.
+    """
+    chosen = {"criterion": section.criterion, "optimizer": section.optimizer}
+    net = NeuralNetClassifier(
+        section.module.entry.target,
+        module__input_shape=split.input_shape,
+        module__num_classes=split.num_classes,
+        **{f"module__{key}": value for key, value in section.module.arguments.items()},
+        **{key: choice.entry.target for key, choice in chosen.items()},
+        **{f"{key}__{name}": value for key, choice in chosen.items() for name, value in choice.arguments.items()},
+        lr=section.lr,
+        max_epochs=section.max_epochs,
+        batch_size=section.batch_size,
+        iterator_train__shuffle=True,
+        train_split=ValidSplit(section.validation_size, stratified=True, random_state=seed),
+        callbacks__print_log=None,
+        verbose=0,
+    ).initialize()
+    _check_samples(net, split)
+    # Epoch by epoch rather than by a callback, which would be copied with the net and report its fine-tuning, too;
+    # and by fit_loop, for fit and partial_fit swallow Ctrl-C.
+    net.notify("on_train_begin", X=split.X_train, y=split.y_train)
+    for epoch in range(1, section.max_epochs + 1):
+        net.fit_loop(split.X_train, split.y_train, epochs=1)
+        last = net.history[-1]
+        if not np.isfinite(last["train_loss"]):
+            raise TrainingError(
+                f"The loss of the dense net must be finite. Got {last['train_loss']} in epoch {epoch} instead; "
+                f"try a smaller 'lr' than {section.lr:g}."
+            )
+        on_epoch(epoch, last["valid_acc"])
+    net.notify("on_train_end", X=split.X_train, y=split.y_train)
+    return net
+
+
+def _check_samples(net: NeuralNetClassifier, split: Split) -> None:
+    """Send two samples through the network before any time is spent."""
+    try:
+        with torch.no_grad():
+            net.module_.eval()(torch.as_tensor(split.X_train[:2], device=net.device))
+    except Exception as exc:
+        raise InputError(
+            f"The samples, each of shape {split.input_shape}, must fit the module {type(net.module_).__name__}. "
+            f"Its forward raised {type(exc).__name__}: {exc}"
+        ) from exc

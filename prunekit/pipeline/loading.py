@@ -1,0 +1,96 @@
+"""A pipeline file to a checked experiment, or to one error that lists all that is wrong with it."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from prunekit.pipeline._problems import KeyPath, Problem, dotted, either, file_error, near_match, shown
+from prunekit.pipeline._section import UNKNOWN_KEY, UNKNOWN_NAME
+from prunekit.pipeline._yaml import Document, read_document
+from prunekit.pipeline.schema import Experiment
+
+__all__ = ["load_experiment"]
+
+
+def load_experiment(path: str | Path) -> Experiment:
+    """
+    Read and check a pipeline file.
+
+    Parameters
+    ----------
+    path : str or Path
+        A YAML file.
+
+    Returns
+    -------
+    Experiment
+        The checked experiment. Nothing is built or run yet.
+
+    Raises
+    ------
+    PipelineFileError
+        If anything in the file is wrong; the message lists every problem with its line, its key and what to do.
+    """
+    document = read_document(path)
+    try:
+        return Experiment.model_validate(document.content, context={"folder": document.path.parent})
+    except ValidationError as exc:
+        problems = [_problem(error, document) for error in exc.errors(include_url=False)]
+        raise file_error(document.path, problems) from exc
+
+
+def _problem(error: ErrorDetails, document: Document) -> Problem:
+    key_path: KeyPath = error["loc"]
+    if error["type"] == UNKNOWN_NAME and key_path[-1] == "name" and key_path not in document.lines:
+        key_path = key_path[:-1]  # the short form, `optimizer: Adam`
+    describe = _SENTENCES.get(error["type"], lambda ctx: f"must be right: {error['msg']}.")
+    context = {**error.get("ctx", {}), "key": key_path[-1] if key_path else "", "got": error["input"]}
+    return Problem(document.line(key_path), dotted(key_path), describe(context))
+
+
+def _must(wanted: str) -> Callable[[dict[str, Any]], str]:
+    """Return what makes "must be … Got … instead." of an error's context."""
+    return lambda ctx: f"must be {wanted.format_map(ctx)}. Got {shown(ctx['got'])} instead."
+
+
+def _unknown_name(ctx: dict[str, Any]) -> str:
+    return f"there is no {ctx['kind']} named {shown(ctx['got'])}. {near_match(ctx['got'], ctx['known'])}"
+
+
+def _choice(ctx: dict[str, Any]) -> str:
+    # pydantic lists the choices as "'a', 'b' or 'c'"
+    choices = [part.strip(" '") for part in ctx["expected"].replace(" or ", ", ").split(",")]
+    near = near_match(ctx["got"], choices)
+    hint = f" {near}" if near.startswith("Did") else ""
+    return f"must be {either(choices)}. Got {shown(ctx['got'])} instead.{hint}"
+
+
+_SENTENCES: dict[str, Callable[[dict[str, Any]], str]] = {
+    "missing": lambda ctx: f"the key '{ctx['key']}' is missing. Add it.",
+    UNKNOWN_KEY: lambda ctx: f"unknown key. {near_match(ctx['key'], ctx['known'])}",
+    UNKNOWN_NAME: _unknown_name,
+    "literal_error": _choice,
+    "no_such_file": lambda ctx: f"there is no file {ctx['looked']}. Give a path relative to the pipeline file.",
+    "name_or_mapping": _must("the name of a registered {kind}, or a mapping with the key 'name' and its options"),
+    "no_npz": _must("a .npz file as numpy.savez writes it"),
+    "int_type": _must("an integer"),
+    "int_from_float": _must("an integer"),
+    "float_type": _must("a number"),
+    "finite_number": _must("a finite number"),
+    "bool_type": _must("true or false"),
+    "string_type": _must("a text"),
+    "string_pattern_mismatch": _must(
+        "letters, digits, '.', '_' and '-', beginning with a letter or digit, for it names a folder"
+    ),
+    "list_type": _must("a list"),
+    "model_type": _must("a mapping of keys to values"),
+    "too_short": _must("a list of at least {min_length}"),
+    "too_long": _must("a list of at most {max_length}"),
+    "greater_than": _must("greater than {gt:.12g}"),
+    "greater_than_equal": _must("at least {ge:.12g}"),
+    "less_than": _must("less than {lt:.12g}"),
+    "less_than_equal": _must("at most {le:.12g}"),
+}

@@ -1,0 +1,198 @@
+"""Run a checked experiment: train, prune, compare, write."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from sklearn.frozen import FrozenEstimator
+from skorch import NeuralNetClassifier
+
+from prunekit._random import seeded_rng
+from prunekit.pipeline._data import Split, load_split
+from prunekit.pipeline._outputs import OutputFolder
+from prunekit.pipeline._results import Comparison, Measurement, count_correct, measure_latencies
+from prunekit.pipeline._training import train_dense
+from prunekit.pipeline.schema import Experiment
+from prunekit.pruner import TaylorPruner
+
+__all__ = ["Listener", "RunResult", "run_experiment"]
+
+
+class Listener:
+    """
+    Hears how far a run is; this one does nothing and is the base of those that show something.
+
+    Parameters
+    ----------
+    verbose : int, default=0
+        Passed on to `TaylorPruner`, which shows a progress bar of its own.
+    """
+
+    def __init__(self, verbose: int = 0) -> None:
+        self.verbose = verbose
+
+    def on_data(self, split: Split) -> None:
+        """
+        Hear that the data are there.
+
+        Parameters
+        ----------
+        split : Split
+            The data.
+        """
+
+    def on_epoch(self, epoch: int, accuracy: float) -> None:
+        """
+        Hear that the dense net was trained for another epoch.
+
+        Parameters
+        ----------
+        epoch : int
+            Number of epochs done.
+        accuracy : float
+            On the validation part of the training data.
+        """
+
+    def on_prune(self) -> None:
+        """Hear that the dense net is trained and pruning begins."""
+
+    def on_measure(self, pruner: TaylorPruner) -> None:
+        """
+        Hear that pruning is done and the two nets are being compared.
+
+        Parameters
+        ----------
+        pruner : TaylorPruner
+            The fitted pruner.
+        """
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """
+    What came out of a run.
+
+    Parameters
+    ----------
+    folder : Path
+        Where everything is written.
+    files : dict of str to str
+        Names of the files in the folder and what they hold.
+    layers : DataFrame
+        The layer table of the pruned net.
+    history : DataFrame
+        A row per iteration of pruning.
+    comparison : Comparison
+        The dense and the pruned net side by side.
+    reduction : float
+        Fraction removed, of what the file's ``reduction_of`` names.
+    stop_reason : str
+        Why pruning ended.
+    """
+
+    folder: Path
+    files: dict[str, str]
+    layers: pd.DataFrame
+    history: pd.DataFrame
+    comparison: Comparison
+    reduction: float
+    stop_reason: str
+
+
+def run_experiment(experiment: Experiment, folder: str | Path, listener: Listener | None = None) -> RunResult:
+    """
+    Run an experiment and write what comes out.
+
+    The random state of the process is as before when the run is over.
+
+    Parameters
+    ----------
+    experiment : Experiment
+        As `load_experiment` returns it.
+    folder : str or Path
+        Where to write. The folder of an earlier run is replaced, after the run; any other folder must be empty.
+    listener : Listener, optional
+        Hears how far the run is.
+
+    Returns
+    -------
+    RunResult
+        The numbers and where the files are.
+
+    Raises
+    ------
+    ParameterError
+        If ``folder`` holds something else than an earlier run.
+    InputError
+        If the data do not fit the network.
+    TrainingError
+        If the loss is not finite.
+    """
+    listener = listener or Listener()
+    with OutputFolder(folder) as output:
+        split = load_split(experiment.data, experiment.seed)
+        listener.on_data(split)
+        with seeded_rng(experiment.seed):
+            dense = train_dense(experiment.net, split, experiment.seed, listener.on_epoch)
+        listener.on_prune()
+        pruner = TaylorPruner(
+            FrozenEstimator(dense),
+            **experiment.prune.model_dump(exclude_unset=True),
+            random_state=experiment.seed,
+            verbose=listener.verbose,
+        ).fit(split.X_train, split.y_train)
+        listener.on_measure(pruner)
+        layers = pruner.analyze()
+        file_bytes = {
+            "dense": output.save_net("dense.safetensors", dense, "the dense net"),
+            "pruned": output.save_net("pruned.safetensors", pruner, "the pruned net with its plan"),
+        }
+        nets = {"dense": dense, "pruned": pruner.transform()}
+        comparison = _compare(nets, split, layers.attrs["totals"], file_bytes, experiment.outputs.latency_batch_sizes)
+        output.write_table("layers.csv", layers, "the layer table of the pruned net")
+        output.write_table("history.csv", pruner.history_, "a row per iteration of pruning")
+        outcome = {"reduction": pruner.reduction_, "stop_reason": pruner.stop_reason_}
+        output.write_json("metrics.json", {**outcome, **asdict(comparison)}, "both nets measured on the test data")
+        output.write_experiment(experiment)
+        output.write_marker(experiment)
+    return RunResult(
+        folder=output.path,
+        files=output.files,
+        layers=layers,
+        history=pruner.history_,
+        comparison=comparison,
+        reduction=pruner.reduction_,
+        stop_reason=pruner.stop_reason_,
+    )
+
+
+def _compare(
+    nets: dict[str, NeuralNetClassifier],
+    split: Split,
+    totals: dict[str, dict[str, Any]],
+    file_bytes: dict[str, int],
+    batch_sizes: list[int],
+) -> Comparison:
+    """Measure both nets on the test part, which nothing has seen so far."""
+    latencies = measure_latencies(nets, split, batch_sizes)
+
+    def measure(name: str, when: str) -> Measurement:
+        num_correct = count_correct(nets[name], split)
+        return Measurement(
+            num_correct=num_correct,
+            test_accuracy=num_correct / len(split.y_test),
+            params=totals["params"][when],
+            macs=totals["macs"][when],
+            filters=totals["filters"][when],
+            file_bytes=file_bytes[name],
+            latency_ms=latencies[name],
+        )
+
+    return Comparison(
+        dense=measure("dense", "before"),
+        pruned=measure("pruned", "after"),
+        num_test=len(split.y_test),
+        num_threads=torch.get_num_threads(),
+    )

@@ -1,0 +1,128 @@
+"""Tables of a run for the terminal; the numbers come ready from the runner."""
+
+import pandas as pd
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from prunekit.pipeline._results import Comparison
+
+__all__ = ["comparison_table", "frozen_note", "layer_table"]
+
+_MAX_NAMES = 4
+
+
+def layer_table(layers: pd.DataFrame) -> Table:
+    """
+    Return the layers that have parameters.
+
+    Parameters
+    ----------
+    layers : DataFrame
+        As `TaylorPruner.analyze` returns it.
+
+    Returns
+    -------
+    Table
+        A row per layer.
+    """
+    table = _new_table("Layers with parameters")
+    table.add_column("layer", overflow="fold")
+    table.add_column("type", no_wrap=True)
+    for heading in ("output", "filters", "params", "change", "MACs"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for row in layers[layers["num_learnables"] > 0].to_dict("records"):
+        before = row["num_filters"] + row["num_pruned_filters"]
+        cells = [
+            row["name"],
+            row["type"],
+            "×".join(map(str, (row["activation_size"] or ())[1:])),
+            f"{row['num_filters']}/{before}" if before else "",
+            f"{row['num_learnables']:,}",
+            _percent(row["learnables_reduction"]),
+            f"{row['macs']:,}",
+        ]
+        table.add_row(*map(Text, cells))
+    return table
+
+
+def frozen_note(layers: pd.DataFrame) -> Text:
+    """
+    Return which layers have filters that cannot be removed, and why.
+
+    Parameters
+    ----------
+    layers : DataFrame
+        As `TaylorPruner.analyze` returns it.
+
+    Returns
+    -------
+    Text
+        A line per reason; empty if everything can be pruned.
+    """
+    frozen = layers[layers["blocked_by"] != ""]
+    note = Text()
+    for reason, names in frozen.groupby("blocked_by", sort=False)["name"]:
+        first = ", ".join(names[:_MAX_NAMES])
+        more = f" and {len(names) - _MAX_NAMES} more" if len(names) > _MAX_NAMES else ""
+        note.append("Frozen: ", style="bold").append(f"{first}{more} ({reason})\n")
+    return note
+
+
+def comparison_table(comparison: Comparison) -> Table:
+    """
+    Return the dense and the pruned net side by side.
+
+    Parameters
+    ----------
+    comparison : Comparison
+        The numbers.
+
+    Returns
+    -------
+    Table
+        A row per quantity.
+    """
+    dense, pruned = comparison.dense, comparison.pruned
+    table = _new_table("Before and after")
+    table.add_column("")
+    for heading in ("dense", "pruned", "change"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    points = 100 * (pruned.test_accuracy - dense.test_accuracy)
+    table.add_row(
+        f"accuracy on {comparison.num_test} test samples",
+        *(f"{100 * net.test_accuracy:.2f} %" for net in (dense, pruned)),
+        f"{points:+.2f} points".replace("-", "−"),
+    )
+    for name, before, after in (
+        ("parameters", dense.params, pruned.params),
+        ("multiply-adds for one sample", dense.macs, pruned.macs),
+        ("filters", dense.filters, pruned.filters),
+        ("file size in bytes", dense.file_bytes, pruned.file_bytes),
+    ):
+        table.add_row(name, f"{before:,}", f"{after:,}", _percent(1 - after / before))
+    for size, before_ms in dense.latency_ms.items():
+        after_ms = pruned.latency_ms[size]
+        table.add_row(
+            f"latency in ms, batch of {size}", f"{before_ms:.3f}", f"{after_ms:.3f}", _percent(1 - after_ms / before_ms)
+        )
+    return table
+
+
+def _new_table(title: str) -> Table:
+    """Return an empty table, narrow enough for 80 columns."""
+    return Table(
+        box=box.SIMPLE_HEAD,
+        title=title,
+        title_justify="left",
+        title_style="bold cyan",
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+    )
+
+
+def _percent(removed: float) -> str:
+    """Return a removed fraction as a change, such as "−30.0 %"."""
+    if not removed:
+        return "0 %"
+    return f"{'−' if removed > 0 else '+'}{abs(100 * removed):.1f} %"

@@ -1,0 +1,563 @@
+"""Prune a skorch net as a scikit-learn estimator."""
+
+import copy
+import math
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any, Self, cast
+
+import numpy as np
+import pandas as pd
+import sklearn
+import torch
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, MetaEstimatorMixin, is_regressor
+from sklearn.frozen import FrozenEstimator
+from sklearn.metrics import check_scoring
+from sklearn.utils import Tags, TransformerTags, get_tags
+from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted
+from skorch import NeuralNet
+
+from prunekit import _skorch
+from prunekit._loop import LoopSettings, PruningLoop
+from prunekit._random import seeded_rng
+from prunekit._validation import check_choice, check_integer, check_interval
+from prunekit.cost import RESOURCES, Resource
+from prunekit.exceptions import ParameterError, TargetError
+from prunekit.network import PrunableNetwork
+from prunekit.schedules import Schedule, as_schedule
+
+__all__ = ["TaylorPruner"]
+
+_OWNER = "TaylorPruner"
+_NUM_VERIFIED = 32
+"""Number of real samples on which the masked and the compacted network are compared."""
+
+
+def _net_has(method: str) -> Callable[["TaylorPruner"], bool]:
+    """Return a check whether the net has a method; used together with `available_if`."""
+
+    def check(pruner: "TaylorPruner") -> bool:
+        if method == "score" and pruner.scoring is not None:
+            return True
+        net = pruner._net
+        # Every skorch net inherits predict_proba; only what a classifier or a plain net returns there makes sense.
+        return hasattr(net, method) and not (method == "predict_proba" and is_regressor(net))
+
+    return check
+
+
+class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
+    r"""
+    Prune a skorch net: the same network with fewer filters, physically smaller, fine-tuned.
+
+    `fit` trains a clone of the net, then repeats: estimate by a first-order Taylor expansion how much the loss would
+    change without each unit, remove the least important units, train a little more, validate. It ends when
+    ``target_reduction`` is reached, or when a threshold on the validation score can no longer be held; then the last
+    network that held it is restored. `transform` returns the result: a fitted skorch net with smaller layers.
+
+    Parameters
+    ----------
+    estimator : NeuralNet or FrozenEstimator
+        The skorch net. It is never changed: a clone is trained and then pruned. `FrozenEstimator` around a fitted net
+        means to start from its weights, which are copied. A net whose ``module`` is an instance keeps the weights of
+        the instance when it is cloned, in cross-validation as well, and gives a warning.
+    target_reduction : float, default=0.5
+        Fraction of ``reduction_of`` to remove, in (0, 1).
+    reduction_of : {"params", "macs", "filters", "memory"}, default="params"
+        What the target counts: parameters, multiply-adds, filters, or bytes of weights and activations.
+    step : float or Schedule, default=0.05
+        Largest reduction per iteration, or a schedule object such as `LinearSchedule`.
+    criterion : str or Criterion, default="taylor"
+        How the importance of a unit is estimated.
+    score_batches : int, default=None
+        Number of mini-batches of the scoring pass before the first step, and before every step if there is no
+        fine-tuning. None: one pass over the training data. Later scores come with the fine-tuning and cost no pass.
+    finetune_epochs : int, default=1
+        Epochs of training after each step.
+    finetune_batches : int, default=None
+        Mini-batches of training after each step, instead of ``finetune_epochs``. They go on in the training data where
+        those of the step before ended.
+    final_epochs : int, default=3
+        Epochs of training after the last step.
+    min_score : float, default=None
+        Lowest validation score of the result. A network below it is never returned.
+    max_score_drop : float, default=None
+        Largest difference between the validation score of the trained network before pruning and of the result.
+    scoring : str or callable, default=None
+        Scikit-learn scorer for validation and `score`; greater is better. None: the ``score`` method of the net.
+    include, exclude : str or sequence of str, default=None
+        Patterns of layer names that may be pruned, or may not.
+    round_to : int, default=None
+        Keep the filters of each layer a multiple of this number.
+    min_channels : int, default=1
+        Smallest number of filters that a layer keeps.
+    max_layer_reduction : float, default=None
+        Largest fraction of its filters that a layer loses.
+    random_state : int, RandomState instance or None, default=None
+        Seed of weights, batches and dropout. With a seed two fits give the same plan and the same weights, and the
+        global random states are afterwards as they were before. None: the global states of PyTorch, NumPy and Python.
+    verbose : int, default=0
+        With 1, a progress bar shows the reduction and the score. The training before pruning prints what the net's own
+        ``verbose`` asks for, the fine-tuning prints nothing.
+
+    Attributes
+    ----------
+    estimator_ : NeuralNet
+        The pruned net, fitted. Its ``module`` is the smaller network and no ``module__`` parameters are left, so that
+        ``clone``, ``fit`` and pickle keep it small. ``train_split``, callbacks and the rest are the user's.
+    history_ : DataFrame
+        One row for the network before pruning (phase "dense"), for each iteration ("prune") and for the training at the
+        end ("final"), with the columns ``iteration``, ``phase``, ``target`` (the aim of the step), ``reduction``,
+        ``reduction_params``, ``reduction_macs``, ``reduction_filters``, ``reduction_memory``, ``num_prunables`` (units
+        that are left), ``num_pruned`` (units removed in this iteration), ``train_loss``, ``score``, ``held`` (whether
+        the thresholds held), ``seconds_scoring``, ``seconds_training`` and ``seconds_validation``.
+    baseline_score_ : float
+        Validation score before pruning, NaN without validation data or scorer.
+    reduction_ : float
+        Reached reduction of ``reduction_of``.
+    stop_reason_ : str
+        "target_reduction", "min_score", "max_score_drop" or "nothing_left_to_prune".
+    n_iterations_ : int
+        Number of iterations, the one that broke a threshold included.
+    n_prunables_ : int
+        Number of units that are left.
+    support_ : ndarray of shape (n_units,), dtype=bool
+        Which units are left.
+    ranking_ : ndarray of shape (n_units,), dtype=int
+        1 for the units that are left; the higher, the earlier a unit was removed.
+    importances_ : ndarray of shape (n_units,)
+        Last estimate of the importance of each unit; of a removed one, the estimate that removed it. NaN if a unit was
+        never scored. Estimates of different iterations are not on one scale.
+    plan_ : PruningPlan
+        What was removed from which parameter.
+    classes_ : ndarray of shape (n_classes,)
+        Labels of the classes, of classifiers only.
+
+    See Also
+    --------
+    prunekit.PrunableNetwork : The network to prune in a training loop of one's own.
+
+    Notes
+    -----
+    With the default criterion, the importance of a unit :math:`u` is
+
+    .. math:: I_u = \operatorname{mean}_b \Big(\sum_{w \in C_u} w \, \partial L_b / \partial w\Big)^2
+
+    where :math:`C_u` are the weights that read the unit's channels and :math:`L_b` is the loss of mini-batch :math:`b`
+    [2]_. Removing the unit is exactly setting these weights to zero, and the sum is the first-order estimate of the
+    change in the loss, as in [1]_.
+
+    Everything runs in skorch's own training loop: callbacks, samplers, gradient scaling and the device work as in the
+    net. Each fine-tuning is to callbacks what a ``partial_fit`` is; callbacks that stop a training early stop the
+    fine-tuning of that iteration. Callbacks that prepare a network or save and load weights (`InputShapeSetter`,
+    `LoadInitState`, `Checkpoint`, `TrainEndCheckpoint`) act in the training before pruning only, and with
+    ``compile=True`` only that training and the result are compiled. The validation data of the net's
+    ``train_split`` are set apart once and never trained on.
+
+    Floating-point arrays are cast to the precision of the network, in `fit` and afterwards. Nets with several modules
+    are not supported.
+
+    References
+    ----------
+    .. [1] P. Molchanov, S. Tyree, T. Karras, T. Aila, J. Kautz, "Pruning convolutional neural networks for resource
+       efficient inference", ICLR 2017.
+    .. [2] P. Molchanov, A. Mallya, S. Tyree, I. Frosio, J. Kautz, "Importance estimation for neural network pruning",
+       CVPR 2019.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import make_classification
+    >>> from skorch import NeuralNetClassifier
+    >>> from torch import nn
+    >>> from prunekit import TaylorPruner
+    >>> X, y = make_classification(n_samples=500, random_state=0)
+    >>> class Perceptron(nn.Module):
+    ...     def __init__(self, num_hidden=64):
+    ...         super().__init__()
+    ...         self.hidden = nn.Linear(20, num_hidden)
+    ...         self.output = nn.Linear(num_hidden, 2)
+    ...
+    ...     def forward(self, x):
+    ...         return self.output(self.hidden(x).relu())
+    >>> net = NeuralNetClassifier(Perceptron, criterion=nn.CrossEntropyLoss, lr=0.1, verbose=0)
+    >>> pruner = TaylorPruner(net, target_reduction=0.75, step=0.25, random_state=0).fit(X, y)
+    >>> small = pruner.transform()
+    >>> small.module_.hidden
+    Linear(in_features=20, out_features=16, bias=True)
+    >>> pruner.stop_reason_
+    'target_reduction'
+    """
+
+    def __init__(
+        self,
+        estimator: NeuralNet | FrozenEstimator,
+        *,
+        target_reduction: float = 0.5,
+        reduction_of: Resource = "params",
+        step: float | Schedule = 0.05,
+        criterion: Any = "taylor",
+        score_batches: int | None = None,
+        finetune_epochs: int = 1,
+        finetune_batches: int | None = None,
+        final_epochs: int = 3,
+        min_score: float | None = None,
+        max_score_drop: float | None = None,
+        scoring: str | Callable[..., float] | None = None,
+        include: str | Sequence[str] | None = None,
+        exclude: str | Sequence[str] | None = None,
+        round_to: int | None = None,
+        min_channels: int = 1,
+        max_layer_reduction: float | None = None,
+        random_state: int | np.random.RandomState | None = None,
+        verbose: int = 0,
+    ) -> None:
+        self.estimator = estimator
+        self.target_reduction = target_reduction
+        self.reduction_of = reduction_of
+        self.step = step
+        self.criterion = criterion
+        self.score_batches = score_batches
+        self.finetune_epochs = finetune_epochs
+        self.finetune_batches = finetune_batches
+        self.final_epochs = final_epochs
+        self.min_score = min_score
+        self.max_score_drop = max_score_drop
+        self.scoring = scoring
+        self.include = include
+        self.exclude = exclude
+        self.round_to = round_to
+        self.min_channels = min_channels
+        self.max_layer_reduction = max_layer_reduction
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def fit(self, X: Any, y: Any = None, **fit_params: Any) -> Self:
+        """
+        Train a clone of the net, prune it and fine-tune it.
+
+        Parameters
+        ----------
+        X : array, tensor, dict of those, or Dataset
+            Training data, as skorch takes them.
+        y : array or tensor, default=None
+            Targets. None if ``X`` is a Dataset that holds them.
+        **fit_params : dict
+            Passed on to the ``fit`` of the net, which hands them to ``forward``. With metadata routing enabled, they
+            are routed.
+
+        Returns
+        -------
+        self : TaylorPruner
+            The fitted estimator.
+
+        Raises
+        ------
+        ParameterError
+            If the value of a parameter is wrong, or a threshold is given without validation data.
+        ParameterTypeError
+            If a parameter has the wrong type, such as an ``estimator`` that is no skorch net.
+        InputError
+            If the data do not fit the network or its loss.
+        NothingToPruneError
+            If no filter of the network can be removed.
+        TargetError
+            If the target cannot be reached.
+        TrainingError
+            If a loss or a gradient is not finite.
+        """
+        settings = self._check_params()
+        net, frozen = _skorch.check_net(self.estimator, _OWNER)
+        if not frozen and isinstance(net.module, torch.nn.Module):
+            warnings.warn(
+                "The 'module' of the net is an instance: training starts from its weights, also in every fold of a "
+                f"cross-validation. Pass the class, or {_OWNER}(FrozenEstimator(net)) to prune a net with its weights.",
+                UserWarning,
+                stacklevel=2,
+            )
+        routed = process_routing(self, "fit", **fit_params).estimator.fit if _is_routing_enabled() else fit_params
+        device = None if net.device is None else torch.device(net.device)
+        with _skorch.InterruptWatch() as interrupts, seeded_rng(self._draw_seed(), device):
+            self._fit(X, y, routed, settings, net, frozen, interrupts)
+        return self
+
+    def _fit(
+        self,
+        X: Any,
+        y: Any,
+        fit_params: dict[str, Any],
+        settings: LoopSettings,
+        net: NeuralNet,
+        frozen: bool,
+        interrupts: _skorch.InterruptWatch,
+    ) -> None:
+        """Check everything on a copy that is not trained, train, prune, and set the fitted attributes."""
+        start = _skorch.copy_fitted(net) if frozen else _skorch.make_probe(net, X, y)
+        dtype = _skorch.float_dtype(_skorch.bare_module(start))
+        X, y = _skorch.cast_floats(X, dtype), _skorch.cast_floats(y, dtype)
+        split = _skorch.split_once(start, X, y, fit_params)
+        validation = _skorch.make_validation(start, split.valid, self.scoring, _OWNER)
+        self._check_thresholds(split, validation)
+        example = _skorch.check_samples(start, split.train)
+        network = self._make_network(start, example)
+        self._check_target(network, settings)
+
+        dense = _skorch.Phase()
+        if not frozen:
+            del network  # a copy of the network, while it trains
+            start = _skorch.copy_net(net, train_split=split)
+            dense = _skorch.train(start, X, y, fit_params, interrupts)
+            network = self._make_network(start, example)
+        masked = _skorch.make_masked(net, network.module, trained=start, train_split=split)
+        del start
+        tuner = _skorch.FineTuner(masked, network, split, X, y, fit_params, interrupts)
+        result = PruningLoop(network, tuner, validation, settings, _OWNER).run(dense)
+
+        if result.stop_reason == "nothing_left_to_prune":
+            warnings.warn(
+                f"Pruning ended at a reduction of {network.reduction(settings.resource):.4g} of {settings.resource}, "
+                f"below the target of {settings.target:.4g}: the constraints let no further unit go.",
+                UserWarning,
+                stacklevel=3,
+            )
+        real = _skorch.take_samples(masked, split.train if split.valid is None else split.valid, _NUM_VERIFIED)[0]
+        network.verify(_skorch.as_example(real))
+        self.estimator_ = _skorch.rebuild(net, network.compact(verify=False), trained=masked)
+        self.history_ = result.history
+        self.baseline_score_ = result.baseline_score
+        self.reduction_ = network.reduction(settings.resource)
+        self.stop_reason_ = result.stop_reason
+        self.n_iterations_ = result.n_iterations
+        self.n_prunables_ = network.num_prunables
+        self.support_ = network.support
+        self.ranking_ = result.ranking
+        self.importances_ = result.importances
+        self.plan_ = network.plan
+        self._layer_table = network.analyze()
+
+    def transform(self, X: Any = None) -> NeuralNet:
+        """
+        Return the pruned net; the network, not data, is what a pruner makes.
+
+        Parameters
+        ----------
+        X : object, default=None
+            Ignored, present for pipelines.
+
+        Returns
+        -------
+        NeuralNet
+            ``estimator_``, a fitted net.
+        """
+        check_is_fitted(self)
+        return self.estimator_
+
+    def fit_transform(self, X: Any, y: Any = None, **fit_params: Any) -> NeuralNet:
+        """
+        Fit and return the pruned net.
+
+        Parameters
+        ----------
+        X, y : object
+            As in `fit`.
+        **fit_params : dict
+            As in `fit`.
+
+        Returns
+        -------
+        NeuralNet
+            ``estimator_``, a fitted net.
+        """
+        return self.fit(X, y, **fit_params).transform()
+
+    def analyze(self) -> pd.DataFrame:
+        """
+        Return the layer table: what each layer has lost, what it costs, and what blocks the rest.
+
+        Returns
+        -------
+        DataFrame
+            One row per layer, as `PrunableNetwork.analyze` describes it.
+        """
+        check_is_fitted(self)
+        return self._layer_table.copy()
+
+    @available_if(_net_has("predict"))  # type: ignore[untyped-decorator]
+    def predict(self, X: Any) -> NDArray[Any]:
+        """
+        Predict with the pruned net.
+
+        Parameters
+        ----------
+        X : array, tensor, dict of those, or Dataset
+            The samples.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, ...)
+            Class labels or values.
+        """
+        check_is_fitted(self)
+        predicted: NDArray[Any] = self.estimator_.predict(self._cast(X))
+        return predicted
+
+    @available_if(_net_has("predict_proba"))  # type: ignore[untyped-decorator]
+    def predict_proba(self, X: Any) -> NDArray[Any]:
+        """
+        Predict the probabilities of classes with the pruned net.
+
+        Parameters
+        ----------
+        X : array, tensor, dict of those, or Dataset
+            The samples.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes)
+            Probabilities, in the order of ``classes_``.
+        """
+        check_is_fitted(self)
+        predicted: NDArray[Any] = self.estimator_.predict_proba(self._cast(X))
+        return predicted
+
+    @available_if(_net_has("score"))  # type: ignore[untyped-decorator]
+    def score(self, X: Any, y: Any = None) -> float:
+        """
+        Score the pruned net with ``scoring``, or with the net's own ``score``.
+
+        Parameters
+        ----------
+        X : array, tensor, dict of those, or Dataset
+            The samples.
+        y : array or tensor, default=None
+            Their targets.
+
+        Returns
+        -------
+        float
+            The score; greater is better.
+        """
+        check_is_fitted(self)
+        scorer = check_scoring(self.estimator_, self.scoring)
+        return float(scorer(self.estimator_, self._cast(X), y))
+
+    @property
+    def classes_(self) -> NDArray[Any]:
+        """Labels of the classes, of classifiers only."""
+        labels: NDArray[Any] = self.estimator_.classes_
+        return labels
+
+    def get_metadata_routing(self) -> MetadataRouter:
+        """
+        Return how metadata are routed: from `fit` to the net's ``fit``.
+
+        Returns
+        -------
+        MetadataRouter
+            The routing.
+        """
+        return MetadataRouter(owner=type(self).__name__).add(
+            estimator=self._net, method_mapping=MethodMapping().add(caller="fit", callee="fit")
+        )
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "estimator_")
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        net_tags = get_tags(self._net)
+        tags.estimator_type = net_tags.estimator_type
+        for name in ("classifier_tags", "regressor_tags", "target_tags", "input_tags"):
+            setattr(tags, name, copy.deepcopy(getattr(net_tags, name)))
+        # `transform` exists but gives a network, not arrays, hence no TransformerMixin.
+        tags.transformer_tags = TransformerTags(preserves_dtype=[])
+        tags.non_deterministic = self.random_state is None
+        return tags
+
+    @property
+    def _net(self) -> Any:
+        """The pruned net, before `fit` the user's own."""
+        net = getattr(self, "estimator_", self.estimator)
+        while isinstance(net, FrozenEstimator):
+            net = net.estimator
+        return net
+
+    def _cast(self, X: Any) -> Any:
+        return _skorch.cast_floats(X, _skorch.float_dtype(_skorch.bare_module(self.estimator_)))
+
+    def _draw_seed(self) -> int | None:
+        """Return the seed of this fit."""
+        if self.random_state is None:
+            return None
+        if isinstance(self.random_state, np.random.RandomState):
+            return int(self.random_state.randint(2**31 - 1))
+        return check_integer("random_state", self.random_state, _OWNER, 0)
+
+    def _check_params(self) -> LoopSettings:
+        """Check the parameters that can be checked without the network."""
+        score_batches, finetune_batches = (
+            None if value is None else check_integer(name, value, _OWNER, 1)
+            for name, value in (("score_batches", self.score_batches), ("finetune_batches", self.finetune_batches))
+        )
+        min_score, max_score_drop = self.min_score, self.max_score_drop
+        if min_score is not None:
+            min_score = check_interval("min_score", min_score, _OWNER, -math.inf, math.inf, closed="neither")
+        if max_score_drop is not None:
+            max_score_drop = check_interval("max_score_drop", max_score_drop, _OWNER, 0.0, math.inf, closed="left")
+        return LoopSettings(
+            target=check_interval("target_reduction", self.target_reduction, _OWNER, 0.0, 1.0, closed="neither"),
+            resource=cast("Resource", check_choice("reduction_of", self.reduction_of, _OWNER, RESOURCES)),
+            schedule=as_schedule(self.step, _OWNER),
+            score_batches=score_batches,
+            finetune_epochs=check_integer("finetune_epochs", self.finetune_epochs, _OWNER, 0),
+            finetune_batches=finetune_batches,
+            final_epochs=check_integer("final_epochs", self.final_epochs, _OWNER, 0),
+            min_score=min_score,
+            max_score_drop=max_score_drop,
+            verbose=check_integer("verbose", int(self.verbose), _OWNER, 0),
+        )
+
+    def _check_thresholds(self, split: _skorch.FixedSplit, validation: _skorch.Validation | None) -> None:
+        """Refuse a threshold that nothing can be measured against."""
+        for name in ("min_score", "max_score_drop"):
+            value = getattr(self, name)
+            if value is None or validation is not None:
+                continue
+            if split.valid is None:
+                lack, advice = "validation data", "Give the net a train_split, such as ValidSplit(5)"
+            else:
+                lack, advice = "a score method", "Pass scoring"
+            raise ParameterError(
+                f"The '{name}' parameter of {_OWNER} must be None for a net without {lack}. Got {value!r} instead. "
+                f"{advice}, or leave the threshold out."
+            )
+
+    def _check_target(self, network: PrunableNetwork, settings: LoopSettings) -> None:
+        """Refuse a target that cannot be reached."""
+        largest = network.max_reduction(settings.resource)
+        if largest < settings.target:
+            shown = math.floor(1000 * largest) / 1000
+            raise TargetError(
+                f"The 'target_reduction' parameter of {_OWNER} must be at most {shown:g} of {settings.resource} for "
+                f"this network and these constraints. Got {self.target_reduction!r} instead. Lower the target, or see "
+                "in the 'blocked_by' column of prunekit.analyze(net, X) what cannot be removed."
+            )
+
+    def _make_network(self, net: NeuralNet, example: Any) -> PrunableNetwork:
+        return PrunableNetwork(
+            _skorch.bare_module(net),
+            example,
+            criterion=copy.deepcopy(self.criterion),  # it holds what was observed
+            include=self.include,
+            exclude=self.exclude,
+            min_channels=self.min_channels,
+            round_to=self.round_to,
+            max_layer_reduction=self.max_layer_reduction,
+        )
+
+
+def _is_routing_enabled() -> bool:
+    enabled: bool = sklearn.get_config()["enable_metadata_routing"]
+    return enabled
