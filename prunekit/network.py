@@ -1,11 +1,8 @@
 """`PrunableNetwork`: score, prune, verify and compact any network inside of one's own training loop."""
 
 import inspect
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
-from fnmatch import fnmatchcase
 from typing import Any, NoReturn, cast
 
 import numpy as np
@@ -16,30 +13,25 @@ from torch import Tensor, nn
 
 from prunekit._validation import check_choice, check_integer, check_interval
 from prunekit.cost import RESOURCES, CostModel, Resource, layer_table
-from prunekit.exceptions import (
-    NothingToPruneError,
-    ParameterError,
-    ParameterTypeError,
-    TrainingError,
-    VerificationError,
+from prunekit.exceptions import NothingToPruneError, TrainingError
+from prunekit.importance import Criterion, Gradients, Observation, UnitSums, make_criterion
+from prunekit.surgery import (
+    Constraints,
+    Masks,
+    Patterns,
+    PruningPlan,
+    Selector,
+    check_module,
+    compact,
+    compare,
+    evaluate,
+    make_plan,
+    prove_units,
+    what_blocks,
 )
-from prunekit.importance import Criterion, Observation, UnitSums, make_criterion
-from prunekit.surgery import Constraints, Masks, PruningPlan, Repair, Selector, compact, make_plan, prove
-from prunekit.tracing import (
-    Inputs,
-    Reason,
-    Unit,
-    UnitGraph,
-    copy_module,
-    duplicate_inputs,
-    named_outputs,
-    named_tensors,
-    trace,
-)
+from prunekit.tracing import Inputs, Unit, copy_module, duplicate_inputs, named_tensors
 
-__all__ = ["NetworkSnapshot", "PrunableNetwork", "prove_units"]
-
-Patterns = str | Iterable[str] | None
+__all__ = ["NetworkSnapshot", "PrunableNetwork"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -138,18 +130,17 @@ class PrunableNetwork(nn.Module):
         self._inputs = duplicate_inputs(Inputs.of(example_inputs))
         graph, self._repairs = prove_units(module, self._inputs, include, exclude)
         if not graph.n_units:
-            raise NothingToPruneError(_nothing_to_prune(module, graph))
+            raise NothingToPruneError(what_blocks(module, graph))
         self.module = copy_module(module)
         self.graph = graph
-        self._costs = make_cost_model(self.module, graph)
+        self._costs = CostModel(self.module, graph)
         self._selector = Selector(graph, constraints)
         self._sums = UnitSums(graph)
         self._masks = Masks(self.module, graph)
         self._removed = np.zeros(graph.n_units, dtype=bool)
         self._num_scored = 0
         self._batch_size = self._inputs.batch_size() or 1
-        self._lent_gradients: dict[str, Tensor] = {}
-        self._borrow_gradients()
+        self._gradients = Gradients(self.module, self._sums.consumer_tensors)
         self._forward_hook = self.module.register_forward_pre_hook(self._before_forward, prepend=True, with_kwargs=True)
 
     # -- running ------------------------------------------------------------------------------------------------------
@@ -184,7 +175,7 @@ class PrunableNetwork(nn.Module):
         object
             What the network returns.
         """
-        return _evaluate(self.module, Inputs(args, kwargs))
+        return evaluate(self.module, Inputs(args, kwargs))
 
     # -- looking ------------------------------------------------------------------------------------------------------
 
@@ -309,12 +300,7 @@ class PrunableNetwork(nn.Module):
         TrainingError
             If there are no gradients, or if they are not finite; the importance is unchanged then.
         """
-        gradients = {
-            name: gradient
-            for name, parameter in self.module.named_parameters()
-            if name in self._sums.consumer_tensors
-            and (gradient := self._lent_gradients.pop(name, parameter.grad)) is not None
-        }
+        gradients = self._gradients.collect()
         if not gradients and self.criterion.needs_gradients:
             raise TrainingError(
                 "update_score() needs gradients and found none. Call loss.backward() before it, zero_grad() after it."
@@ -438,7 +424,7 @@ class PrunableNetwork(nn.Module):
         """
         smaller = self._compacted()
         if verify:
-            self._compare(smaller, self._inputs, 1e-5)
+            compare(self.module, smaller, self._inputs, 1e-5)
         return smaller
 
     def verify(self, *inputs: Any, rtol: float = 1e-5) -> float:
@@ -464,7 +450,7 @@ class PrunableNetwork(nn.Module):
             If the difference is larger than allowed.
         """
         example = Inputs.of(inputs[0] if len(inputs) == 1 else inputs) if inputs else self._inputs
-        return self._compare(self._compacted(), example, rtol)
+        return compare(self.module, self._compacted(), example, rtol)
 
     # -- inside -------------------------------------------------------------------------------------------------------
 
@@ -496,28 +482,8 @@ class PrunableNetwork(nn.Module):
             self._forward_hook = self.module.register_forward_pre_hook(
                 self._before_forward, prepend=True, with_kwargs=True
             )
-        for name, parameter in smaller.named_parameters():
-            if name in self._borrowed:
-                parameter.requires_grad_(False)
+        self._gradients.freeze_again_(smaller)
         return smaller
-
-    def _compare(self, smaller: nn.Module, inputs: Inputs, rtol: float) -> float:
-        masked = named_outputs(_evaluate(self.module, inputs))
-        compacted = named_outputs(_evaluate(smaller, inputs))
-        if masked.keys() != compacted.keys():
-            raise VerificationError(
-                f"The masked network returns {list(masked)}, the compacted one {list(compacted)}. Nothing was returned."
-            )
-        worst = 0.0
-        for name, expected in masked.items():
-            difference = _relative_difference(expected, compacted[name])
-            if not difference <= rtol * _resolution(expected):
-                raise VerificationError(
-                    f"The masked and the compacted network must agree to {rtol:g} of the largest output. Got "
-                    f"{difference:.3g} in '{name}' instead. Nothing was returned; please report this network."
-                )
-            worst = max(worst, difference)
-        return worst
 
     def _before_forward(self, module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         self.apply_masks()
@@ -525,24 +491,6 @@ class PrunableNetwork(nn.Module):
             if isinstance(value, Tensor) and value.dim():
                 self._batch_size = value.size(0)
                 return
-
-    def _borrow_gradients(self) -> None:
-        """Let frozen parameters that read channels have gradients for scoring, which no optimizer ever sees."""
-        self._borrowed: set[str] = set()
-        for name, parameter in self.module.named_parameters():
-            if name in self._sums.consumer_tensors and not parameter.requires_grad:
-                self._borrowed.add(name)
-                parameter.requires_grad_(True)
-                parameter.register_post_accumulate_grad_hook(self._lend(name))
-
-    def _lend(self, name: str) -> Any:
-        def take_away(parameter: Tensor) -> None:
-            if parameter.grad is not None:
-                known = self._lent_gradients.get(name)
-                self._lent_gradients[name] = parameter.grad if known is None else known + parameter.grad
-                parameter.grad = None
-
-        return take_away
 
     def __deepcopy__(self, memo: dict[int, Any]) -> NoReturn:
         """Refuse: use `snapshot` for a state to come back to."""
@@ -553,93 +501,6 @@ class PrunableNetwork(nn.Module):
     def __reduce_ex__(self, protocol: Any) -> NoReturn:
         """Refuse: use `prunekit.save`."""
         raise TypeError("A PrunableNetwork cannot be pickled. Use compact() and prunekit.save() to keep its network.")
-
-
-def prove_units(
-    module: nn.Module, inputs: Inputs, include: Patterns = None, exclude: Patterns = None
-) -> tuple[UnitGraph, tuple[Repair, ...]]:
-    """
-    Return the units of a network that may be removed and stood the probe.
-
-    Parameters
-    ----------
-    module : Module
-        The network; it is not touched.
-    inputs : Inputs
-        Example inputs.
-    include, exclude : str or iterable of str, default=None
-        Patterns of layer names.
-
-    Returns
-    -------
-    tuple of UnitGraph and tuple of Repair
-        Units, and the attributes to set when they are removed.
-    """
-    graph = UnitGraph(trace(module, inputs))
-    blocked: list[tuple[NDArray[np.int64], Reason]] = []
-    for name, given in (("include", include), ("exclude", exclude)):
-        patterns = _patterns(given)
-        if patterns is None:
-            continue
-        _check_patterns(name, patterns, graph)
-        reason = Reason("excluded by the user" if name == "exclude" else "not included by the user")
-        matching = {layer for layer in graph.layers if any(fnmatchcase(layer, pattern) for pattern in patterns)}
-        hit = set(graph.layers) - matching if name == "include" else matching
-        blocked += [(graph.filters_of(layer), reason) for layer in graph.layers if layer in hit]
-    return prove(module, graph.with_blocked(blocked) if blocked else graph)
-
-
-def make_cost_model(module: nn.Module, graph: UnitGraph) -> CostModel:
-    """
-    Return the costs of a network.
-
-    Parameters
-    ----------
-    module : Module
-        The dense network.
-    graph : UnitGraph
-        Its units.
-
-    Returns
-    -------
-    CostModel
-        Costs for any set of removed units.
-    """
-    return CostModel(graph, named_tensors(module), {name for name, _ in module.named_parameters()})
-
-
-def check_module(module: object) -> nn.Module:
-    """
-    Return the module itself, unwrapped where it was compiled.
-
-    Parameters
-    ----------
-    module : object
-        What the user gave.
-
-    Returns
-    -------
-    Module
-        The network.
-
-    Raises
-    ------
-    ParameterTypeError
-        If it is no module, or a compiled TorchScript one.
-    """
-    module = getattr(module, "_orig_mod", module)
-    if isinstance(module, type) or not isinstance(module, nn.Module):
-        raise ParameterTypeError(
-            "The 'module' parameter of PrunableNetwork must be a torch.nn.Module. "
-            f"Got {module.__name__ if isinstance(module, type) else type(module).__name__}"
-            f"{' itself, not an instance of it,' if isinstance(module, type) else ''} instead."
-        )
-    if isinstance(module, torch.jit.ScriptModule):
-        raise ParameterTypeError(
-            "The 'module' parameter of PrunableNetwork must be a torch.nn.Module in Python. Got a TorchScript module "
-            "instead: prune the original and script the result."
-        )
-    return module
 
 
 def _constraints(min_channels: int, round_to: int | None, max_layer_reduction: float | None) -> Constraints:
@@ -657,34 +518,6 @@ def _resource(of: object) -> Resource:
     return cast("Resource", check_choice("of", of, "PrunableNetwork.reduction", RESOURCES))
 
 
-def _patterns(value: Patterns) -> tuple[str, ...] | None:
-    if value is None:
-        return None
-    return (value,) if isinstance(value, str) else tuple(value)
-
-
-def _check_patterns(name: str, patterns: tuple[str, ...], graph: UnitGraph) -> None:
-    layers = graph.layers
-    for pattern in patterns:
-        if not any(fnmatchcase(layer, pattern) for layer in layers):
-            near = get_close_matches(pattern, layers, n=3, cutoff=0.4) or layers[:3]
-            raise ParameterError(
-                f"The '{name}' parameter must hold patterns of layers that make channels. Got {pattern!r}, "
-                f"which matches none; did you mean {', '.join(map(repr, near))}?"
-            )
-
-
-def _nothing_to_prune(module: nn.Module, graph: UnitGraph) -> str:
-    lines = []
-    for unit in graph.units:
-        layer = ", ".join(dict.fromkeys(name.rpartition(".")[0] or name for name, _ in unit.filters))
-        line = f"  {layer}: {unit.reason}"
-        if line not in lines:
-            lines.append(line)
-    listed = "\n".join(lines) if lines else "  it has no layer that makes channels from its inputs"
-    return f"{type(module).__name__} has no filter that can be removed. What blocks its layers:\n{listed}"
-
-
 def _tensor_table(named: Iterable[tuple[str, Tensor]]) -> pd.DataFrame:
     rows = [(name.rpartition(".")[0], name.rpartition(".")[2], tensor) for name, tensor in named]
     table = pd.DataFrame({"layer": [row[0] for row in rows], "parameter": [row[1] for row in rows]})
@@ -692,46 +525,3 @@ def _tensor_table(named: Iterable[tuple[str, Tensor]]) -> pd.DataFrame:
     for index, row in enumerate(rows):
         values[index] = row[2]
     return table.assign(value=values)
-
-
-@contextmanager
-def _eval_mode(module: nn.Module) -> Iterator[None]:
-    modes = [(part, part.training) for part in module.modules()]
-    module.eval()
-    try:
-        yield
-    finally:
-        for part, training in modes:
-            part.training = training
-
-
-def _evaluate(module: nn.Module, inputs: Inputs) -> Any:
-    with _eval_mode(module), torch.no_grad():
-        return module(*inputs.args, **inputs.kwargs)
-
-
-def _relative_difference(expected: Tensor, got: Tensor) -> float:
-    """Return the largest difference relative to the largest entry, infinity where shapes differ or NaN is new."""
-    if expected.shape != got.shape:
-        return float("inf")
-    if not expected.numel():
-        return 0.0
-    if not (expected.is_floating_point() or expected.is_complex()):
-        return 0.0 if torch.equal(expected, got) else float("inf")
-    wide = torch.complex128 if expected.is_complex() else torch.float64
-    expected, got = expected.detach().to(wide), got.detach().to(wide)
-    finite = torch.isfinite(expected)
-    if not torch.equal(finite, torch.isfinite(got)) or not torch.equal(expected[~finite].isnan(), got[~finite].isnan()):
-        return float("inf")
-    if not bool(finite.any()):
-        return 0.0
-    scale = float(expected[finite].abs().max())
-    difference = float((expected[finite] - got[finite]).abs().max())
-    return difference / scale if scale else (0.0 if difference == 0.0 else float("inf"))
-
-
-def _resolution(tensor: Tensor) -> float:
-    """Return the resolution of a data type in units of float32's, at least 1."""
-    if not (tensor.is_floating_point() or tensor.is_complex()):
-        return 1.0
-    return max(1.0, torch.finfo(tensor.dtype).eps / torch.finfo(torch.float32).eps)

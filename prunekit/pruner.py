@@ -186,7 +186,7 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
     >>> pruner = TaylorPruner(net, target_reduction=0.75, step=0.25, random_state=0).fit(X, y)
     >>> small = pruner.transform()
     >>> small.module_.hidden
-    Linear(in_features=20, out_features=16, bias=True)
+    Linear(in_features=20, out_features=15, bias=True)
     >>> pruner.stop_reason_
     'target_reduction'
     """

@@ -17,7 +17,7 @@ from prunekit.tracing import copy_module
 # These prepare an untrained network: around a pruned one they would build the dense module again, or load its weights.
 _PREPARING = (InputShapeSetter, LoadInitState)
 # These would write masked weights over the files of the training before, or load its weights when a phase ends.
-_SAVING = ()
+_SAVING = (Checkpoint, TrainEndCheckpoint)
 
 
 def check_net(estimator: object, owner: str) -> tuple[NeuralNet, bool]:

@@ -7,9 +7,10 @@ import pandas as pd
 import torch
 from torch import nn
 
-from prunekit.cost import layer_table
+from prunekit.cost import CostModel, layer_table
 from prunekit.exceptions import ParameterTypeError
-from prunekit.network import PrunableNetwork, check_module, make_cost_model, prove_units
+from prunekit.network import PrunableNetwork
+from prunekit.surgery import check_module, prove_units
 from prunekit.tracing import Inputs
 
 
@@ -42,11 +43,13 @@ def analyze(network: Any, X: Any = None) -> pd.DataFrame:
     >>> from torch import nn
     >>> from prunekit import analyze
     >>> net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.GroupNorm(1, 8), nn.Conv2d(8, 4, 1))
-    >>> table = analyze(net, torch.randn(1, 3, 8, 8))
-    >>> table.loc[table.num_filters > 0, ["name", "num_filters", "num_prunable", "blocked_by"]]
-      name  num_filters  num_prunable                                         blocked_by
-    0    0            8             0  group norm with one group normalises over all ...
-    2    2            4             0                                     network output
+    >>> table = analyze(net, torch.randn(1, 3, 8, 8)).set_index("name")
+    >>> table["num_prunable"].to_list()
+    [0, 0, 0]
+    >>> print(table["blocked_by"]["0"])
+    group norm with one group normalises over all channels together in '1'
+    >>> print(table["blocked_by"]["2"])
+    network output
     """
     if isinstance(network, PrunableNetwork) or (X is None and hasattr(network, "analyze")):
         table: pd.DataFrame = network.analyze()
@@ -56,7 +59,7 @@ def analyze(network: Any, X: Any = None) -> pd.DataFrame:
         raise ParameterTypeError("The 'X' parameter of analyze must hold example inputs. Got None instead.")
     inputs = Inputs.of(_as_tensors(X, module))
     graph, _ = prove_units(module, inputs)
-    return layer_table(module, make_cost_model(module, graph), np.zeros(graph.n_units, dtype=bool))
+    return layer_table(module, CostModel(module, graph), np.zeros(graph.n_units, dtype=bool))
 
 
 def _module_of(network: Any) -> Any:

@@ -7,10 +7,10 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from prunekit.cost._macs import contracted_shape
-from prunekit.tracing import OperationRecord, UnitGraph
+from prunekit.tracing import OperationRecord, UnitGraph, named_tensors
 
 Resource = Literal["params", "macs", "filters", "memory"]
 RESOURCES: tuple[Resource, ...] = ("params", "macs", "filters", "memory")
@@ -53,18 +53,16 @@ class CostModel:
 
     Parameters
     ----------
+    module : Module
+        The dense network.
     graph : UnitGraph
-        Units of the network.
-    shapes : dict of str to Tensor
-        Parameters and buffers of the dense network by name, for their shapes and types.
-    parameters : set of str
-        Which of them are parameters.
+        Its units.
     """
 
-    def __init__(self, graph: UnitGraph, shapes: dict[str, Tensor], parameters: set[str]) -> None:
+    def __init__(self, module: nn.Module, graph: UnitGraph) -> None:
         self.graph = graph
-        self._tensors = shapes
-        self._parameters = parameters
+        self._tensors = named_tensors(module)
+        self._parameters = {name for name, _ in module.named_parameters()}
         self._axes: dict[str, dict[int, slice]] = {}
         for axis in graph.axes:
             self._axes.setdefault(axis.tensor, {})[axis.dim] = axis.labels

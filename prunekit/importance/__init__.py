@@ -10,11 +10,13 @@ from prunekit.importance._criteria import (
     TaylorAbs,
     make_criterion,
 )
+from prunekit.importance._gradients import Gradients
 from prunekit.importance._observation import Observation, UnitSums
 
 __all__ = [
     "CRITERIA",
     "Criterion",
+    "Gradients",
     "Magnitude",
     "Observation",
     "Random",

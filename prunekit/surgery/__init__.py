@@ -2,9 +2,11 @@
 
 from prunekit.surgery.attributes import Repair
 from prunekit.surgery.compaction import compact
+from prunekit.surgery.comparison import compare, evaluate
 from prunekit.surgery.masks import Masks
 from prunekit.surgery.plan import AttributeChange, KeptIndices, PruningPlan, make_plan
 from prunekit.surgery.probe import Failure, probe, prove
+from prunekit.surgery.prunability import Patterns, check_module, prove_units, what_blocks
 from prunekit.surgery.selection import Constraints, Selector
 
 __all__ = [
@@ -13,11 +15,17 @@ __all__ = [
     "Failure",
     "KeptIndices",
     "Masks",
+    "Patterns",
     "PruningPlan",
     "Repair",
     "Selector",
+    "check_module",
     "compact",
+    "compare",
+    "evaluate",
     "make_plan",
     "probe",
     "prove",
+    "prove_units",
+    "what_blocks",
 ]

@@ -1,0 +1,54 @@
+"""Gradients of the parameters that read channels, those of frozen parameters too."""
+
+from collections.abc import Callable
+
+from torch import Tensor, nn
+
+
+class Gradients:
+    """
+    Collect the gradients that scoring needs.
+
+    Parameters
+    ----------
+    module : Module
+        The network. Of its frozen parameters those that are needed get gradients, which are taken away before any
+        optimizer sees them.
+    names : set of str
+        Parameters whose gradients are needed.
+    """
+
+    def __init__(self, module: nn.Module, names: set[str]) -> None:
+        self._module = module
+        self._names = names
+        self._frozen: set[str] = set()
+        self._taken: dict[str, Tensor] = {}
+        for name, parameter in module.named_parameters():
+            if name in names and not parameter.requires_grad:
+                self._frozen.add(name)
+                parameter.requires_grad_(True)
+                parameter.register_post_accumulate_grad_hook(self._take(name))
+
+    def collect(self) -> dict[str, Tensor]:
+        """Return the gradients since the last call by the name of the parameter; those without one are left out."""
+        found = {}
+        for name, parameter in self._module.named_parameters():
+            gradient = self._taken.pop(name, parameter.grad)
+            if name in self._names and gradient is not None:
+                found[name] = gradient
+        return found
+
+    def freeze_again_(self, module: nn.Module) -> None:
+        """Freeze the parameters of a copy of the network that were frozen in the first place."""
+        for name, parameter in module.named_parameters():
+            if name in self._frozen:
+                parameter.requires_grad_(False)
+
+    def _take(self, name: str) -> Callable[[Tensor], None]:
+        def take(parameter: Tensor) -> None:
+            gradient, parameter.grad = parameter.grad, None
+            if gradient is not None:
+                known = self._taken.get(name)
+                self._taken[name] = gradient if known is None else known + gradient
+
+        return take

@@ -1,0 +1,110 @@
+"""The proof with every result: the masked network against the compacted one."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from prunekit.exceptions import VerificationError
+from prunekit.tracing import Inputs, named_outputs
+
+
+def evaluate(module: nn.Module, inputs: Inputs) -> Any:
+    """
+    Run a network in eval mode without gradients; its mode is as before afterwards.
+
+    Parameters
+    ----------
+    module : Module
+        The network.
+    inputs : Inputs
+        Its inputs.
+
+    Returns
+    -------
+    object
+        What it returns.
+    """
+    with _eval_mode(module), torch.no_grad():
+        return module(*inputs.args, **inputs.kwargs)
+
+
+def compare(masked: nn.Module, compacted: nn.Module, inputs: Inputs, rtol: float) -> float:
+    """
+    Return how much two networks differ.
+
+    Parameters
+    ----------
+    masked, compacted : Module
+        The networks.
+    inputs : Inputs
+        What both get.
+    rtol : float
+        Largest difference allowed, relative to the largest output. For data types with less than float32's precision
+        it grows with their resolution.
+
+    Returns
+    -------
+    float
+        Largest difference relative to the largest output, over all tensors that the networks return.
+
+    Raises
+    ------
+    VerificationError
+        If it is larger than allowed.
+    """
+    expected, got = named_outputs(evaluate(masked, inputs)), named_outputs(evaluate(compacted, inputs))
+    if expected.keys() != got.keys():
+        raise VerificationError(
+            f"The masked network returns {list(expected)}, the compacted one {list(got)}. Nothing was returned."
+        )
+    worst = 0.0
+    for name, tensor in expected.items():
+        difference = _relative_difference(tensor, got[name])
+        if not difference <= rtol * _resolution(tensor):
+            raise VerificationError(
+                f"The masked and the compacted network must agree to {rtol:g} of the largest output. Got "
+                f"{difference:.3g} in '{name}' instead. Nothing was returned; please report this network."
+            )
+        worst = max(worst, difference)
+    return worst
+
+
+@contextmanager
+def _eval_mode(module: nn.Module) -> Iterator[None]:
+    modes = [(part, part.training) for part in module.modules()]
+    module.eval()
+    try:
+        yield
+    finally:
+        for part, training in modes:
+            part.training = training
+
+
+def _relative_difference(expected: Tensor, got: Tensor) -> float:
+    """Return the largest difference relative to the largest entry, infinity where shapes differ or NaN is new."""
+    if expected.shape != got.shape:
+        return float("inf")
+    if not expected.numel():
+        return 0.0
+    if not (expected.is_floating_point() or expected.is_complex()):
+        return 0.0 if torch.equal(expected, got) else float("inf")
+    wide = torch.complex128 if expected.is_complex() else torch.float64
+    expected, got = expected.detach().to(wide), got.detach().to(wide)
+    finite = torch.isfinite(expected)
+    if not torch.equal(finite, torch.isfinite(got)) or not torch.equal(expected[~finite].isnan(), got[~finite].isnan()):
+        return float("inf")
+    if not bool(finite.any()):
+        return 0.0
+    scale = float(expected[finite].abs().max())
+    difference = float((expected[finite] - got[finite]).abs().max())
+    return difference / scale if scale else (0.0 if difference == 0.0 else float("inf"))
+
+
+def _resolution(tensor: Tensor) -> float:
+    """Return the resolution of a data type in units of float32's, at least 1."""
+    if not (tensor.is_floating_point() or tensor.is_complex()):
+        return 1.0
+    return max(1.0, torch.finfo(tensor.dtype).eps / torch.finfo(torch.float32).eps)
