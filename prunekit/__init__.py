@@ -6,10 +6,11 @@ from prunekit import exceptions
 from prunekit.analysis import analyze
 from prunekit.io import load, save
 from prunekit.network import PrunableNetwork
+from prunekit.pruner import TaylorPruner
 
 try:
     __version__ = version("prunekit")
 except PackageNotFoundError:  # a source tree that is not installed
     __version__ = "0+unknown"
 
-__all__ = ["PrunableNetwork", "analyze", "exceptions", "load", "save"]
+__all__ = ["PrunableNetwork", "TaylorPruner", "analyze", "exceptions", "load", "save"]

@@ -152,9 +152,10 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
 
     Everything runs in skorch's own training loop: callbacks, samplers, gradient scaling and the device work as in the
     net. Each fine-tuning is to callbacks what a ``partial_fit`` is; callbacks that stop a training early stop the
-    fine-tuning of that iteration. Callbacks that prepare a network or save and load weights (`InputShapeSetter`,
-    `LoadInitState`, `Checkpoint`, `TrainEndCheckpoint`) act in the training before pruning only, and with
-    ``compile=True`` only that training and the result are compiled. The validation data of the net's
+    fine-tuning of that iteration, and learning-rate schedules begin anew. Callbacks that prepare a network, save or
+    load weights, or show progress (`InputShapeSetter`, `LoadInitState`, `Checkpoint`, `TrainEndCheckpoint`,
+    `ProgressBar`) act in the training before pruning only, and with ``compile=True`` only that training and the result
+    are compiled. The validation data of the net's
     ``train_split`` are set apart once and never trained on.
 
     Floating-point arrays are cast to the precision of the network, in `fit` and afterwards. Nets with several modules

@@ -187,7 +187,7 @@ def check_samples(net: NeuralNet, dataset: Any, num_samples: int = 2) -> Any:
         except Exception as exc:
             raise InputError(
                 f"X does not fit the network: {type(bare_module(net)).__name__}.forward raised "
-                f"{type(exc).__name__} for {_describe(inputs)}: {exc}{_cast_hint(inputs, dtype)}"
+                f"{type(exc).__name__} for {_describe(inputs)}: {exc}{_hint(inputs, dtype)}"
             ) from exc
         try:
             net.get_loss(outputs, targets, X=inputs, training=False)
@@ -227,14 +227,21 @@ def _describe(batch: Any) -> str:
     if isinstance(batch, torch.Tensor):
         return f"a batch of {_name(batch.dtype)} of shape {tuple(batch.shape)}"
     if isinstance(batch, Mapping):
-        return ", ".join(f"{key!r}: {_describe(value)}" for key, value in batch.items())
+        return _join([f"{key!r}: {_describe(value)}" for key, value in batch.items()])
     if isinstance(batch, (list, tuple)):
-        return ", ".join(_describe(part) for part in batch)
+        return _join([_describe(part) for part in batch])
     return f"an object of type {type(batch).__name__}"
 
 
-def _cast_hint(inputs: Any, dtype: torch.dtype | None) -> str:
-    """Say how to cast if the inputs have another type than the network."""
+def _join(parts: list[str]) -> str:
+    """Join descriptions, three at most."""
+    return ", ".join(parts if len(parts) <= 3 else [*parts[:3], f"... ({len(parts)} in all)"])
+
+
+def _hint(inputs: Any, dtype: torch.dtype | None) -> str:
+    """Say what to do about named inputs, or inputs of another type than the network."""
+    if isinstance(inputs, Mapping):
+        return " Named inputs are keyword arguments of forward; to pass a data frame as one array, use X.to_numpy()."
     if not isinstance(inputs, torch.Tensor) or dtype is None or inputs.dtype == dtype:
         return ""
     name = _name(dtype)

@@ -8,7 +8,16 @@ from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 from skorch import NeuralNet
-from skorch.callbacks import Callback, Checkpoint, InputShapeSetter, LoadInitState, TrainEndCheckpoint
+from skorch.callbacks import (
+    Callback,
+    Checkpoint,
+    InputShapeSetter,
+    LoadInitState,
+    LRScheduler,
+    ProgressBar,
+    TrainEndCheckpoint,
+)
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from prunekit._random import preserve_rng
 from prunekit.exceptions import ParameterError, ParameterTypeError
@@ -18,6 +27,7 @@ from prunekit.tracing import copy_module
 _PREPARING = (InputShapeSetter, LoadInitState)
 # These would write masked weights over the files of the training before, or load its weights when a phase ends.
 _SAVING = (Checkpoint, TrainEndCheckpoint)
+_PRINTING = (ProgressBar,)
 
 
 def check_net(estimator: object, owner: str) -> tuple[NeuralNet, bool]:
@@ -187,7 +197,8 @@ def make_masked(net: NeuralNet, module: torch.nn.Module, *, trained: NeuralNet, 
     """
     Return a net that fine-tunes a masked network, silently and uncompiled.
 
-    Callbacks that save or load weights are left out.
+    Callbacks that save or load weights, or print, are left out. Learning-rate schedules begin anew with each phase; a
+    schedule made for the training before may have no more steps to give.
 
     Parameters
     ----------
@@ -205,8 +216,8 @@ def make_masked(net: NeuralNet, module: torch.nn.Module, *, trained: NeuralNet, 
     NeuralNet
         The net.
     """
-    callbacks = _without(net.callbacks, (*_PREPARING, *_SAVING))
-    return rebuild(
+    callbacks = _without(net.callbacks, (*_PREPARING, *_SAVING, *_PRINTING))
+    masked = rebuild(
         net,
         module,
         trained=trained,
@@ -215,6 +226,10 @@ def make_masked(net: NeuralNet, module: torch.nn.Module, *, trained: NeuralNet, 
         compile=False,
         callbacks=clone(callbacks, safe=False),
     )
+    for _, callback in masked.callbacks_:
+        if isinstance(callback, LRScheduler) and callback.policy_ is not ReduceLROnPlateau:
+            callback.last_epoch = -1  # skorch hands it to the schedule; without it, it counts the epochs of the history
+    return masked
 
 
 def rebuild(net: NeuralNet, module: torch.nn.Module, *, trained: NeuralNet, **changes: Any) -> NeuralNet:
@@ -261,7 +276,16 @@ def rebuild(net: NeuralNet, module: torch.nn.Module, *, trained: NeuralNet, **ch
         if name.endswith("_") and name not in vars(new) and not _is_torch_component(value):
             setattr(new, name, copy.deepcopy(value))
     new.history_ = copy.deepcopy(trained.history_)
+    if new.history_:
+        for group in param_groups(new):
+            # torch asks for it where skorch goes on with a learning-rate schedule, as it does if there is a history
+            group.setdefault("initial_lr", group["lr"])
     return new
+
+
+def param_groups(net: NeuralNet) -> list[dict[str, Any]]:
+    """Return the parameter groups of all optimizers of an initialised net."""
+    return [group for name in net._optimizers for group in getattr(net, f"{name}_").param_groups]
 
 
 def _without(callbacks: Any, kinds: tuple[type[Callback], ...]) -> Any:

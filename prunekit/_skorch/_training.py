@@ -16,7 +16,7 @@ from skorch.callbacks import Callback
 from skorch.dataset import get_len, unpack_data
 
 from prunekit._skorch._data import FixedSplit
-from prunekit._skorch._nets import bare_module
+from prunekit._skorch._nets import bare_module, param_groups
 from prunekit.exceptions import TrainingError
 from prunekit.network import PrunableNetwork
 
@@ -279,6 +279,8 @@ class FineTuner:
         start = time.perf_counter()
         self._scoring.seconds, self._scoring.stage = 0.0, stage
         first = len(self.net.history)
+        for group in param_groups(self.net):
+            group["lr"] = group.get("initial_lr", group["lr"])  # where a schedule of the last phase has left it
         self.net.notify("on_train_begin", **self._data)
         try:
             self._run_epochs(epochs, num_batches)
