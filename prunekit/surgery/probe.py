@@ -13,6 +13,7 @@ from prunekit.surgery.attributes import Repair, is_known, labels_along, repairs_
 from prunekit.surgery.compaction import apply_plan_
 from prunekit.surgery.plan import make_plan
 from prunekit.tracing import (
+    MISPLACED,
     Axis,
     CheckingTable,
     LabelConflictError,
@@ -41,11 +42,14 @@ class Failure:
         Number of the operation in that run.
     text : str
         What went wrong there.
+    labels : ndarray of int or None, default=None
+        Labels to blame, None where the operation tells them.
     """
 
     run: int
     operation: int
     text: str
+    labels: NDArray[np.int64] | None = None
 
     @property
     def position(self) -> tuple[int, int]:
@@ -192,6 +196,8 @@ def probe(
                 warnings.warn(f"The compacted network warns where the dense one did not: {min(new)}", stacklevel=2)
             if len(found.operations) != len(run.operations):
                 return Failure(number, len(run.operations) - 1, "the compacted network ends early")
+            if isinstance(table, CheckingTable) and (labels := table.contradictions()).size:
+                return Failure(number, len(run.operations) - 1, MISPLACED, labels)
     return None
 
 
@@ -272,6 +278,8 @@ def _sizes(graph: UnitGraph, record: OperationRecord) -> Iterator[tuple[int, NDA
 
 def _freeze(module: nn.Module, graph: UnitGraph, repairs: tuple[Repair, ...], failure: Failure) -> UnitGraph:
     """Freeze what the failing operation works on, at least one unit."""
+    if failure.labels is not None:
+        return graph.with_blocked([(failure.labels, Reason(failure.text))])
     record = graph.trace.runs[failure.run].operations[failure.operation]
     reason = Reason(failure.text, record.name.rpartition(".")[0], record.module, record.location)
     data = [tensor for tensor in record.inputs if not graph.trace.store.is_weight(tensor)]

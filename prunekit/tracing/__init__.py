@@ -2,7 +2,7 @@
 
 from prunekit.tracing._copy import copy_module
 from prunekit.tracing._factors import tracked
-from prunekit.tracing._labels import CheckingTable, LabelConflictError, LabelTable
+from prunekit.tracing._labels import MISPLACED, CheckingTable, LabelConflictError, LabelTable
 from prunekit.tracing._reason import Reason
 from prunekit.tracing._records import OperationRecord, RunRecord
 from prunekit.tracing._trace import Axis, Inputs, Trace, duplicate_inputs, sandbox, trace
@@ -10,6 +10,7 @@ from prunekit.tracing._tracer import Tracer, named_outputs, named_tensors, tenso
 from prunekit.tracing._units import Group, Slice, Unit, UnitGraph
 
 __all__ = [
+    "MISPLACED",
     "Axis",
     "CheckingTable",
     "Group",

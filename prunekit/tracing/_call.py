@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 from torch._ops import OpOverload
 
-from prunekit.tracing._factors import Factors, normalised
+from prunekit.tracing._factors import Factors, shrink
 from prunekit.tracing._labels import LabelTable
 from prunekit.tracing._reason import Reason
 from prunekit.tracing._records import LabelStore
@@ -111,8 +111,12 @@ class Call:
         self._store.set_weight(tensor)
 
     def set(self, tensor: Tensor, factors: Iterable[Tensor]) -> None:
-        """Give an output its factors."""
-        self._store[tensor] = normalised(factors)
+        """Give an output its factors; one that consists of a single channel freezes it."""
+        shrunk = [shrink(factor) for factor in factors]
+        for factor in shrunk:
+            if factor.numel() == 1:
+                self.freeze(factor, "one channel alone makes up a whole tensor")
+        self._store[tensor] = tuple(factor for factor in shrunk if factor.numel() > 1)
 
     def fresh(self, count: int) -> Tensor:
         """Return new labels."""

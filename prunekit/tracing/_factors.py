@@ -4,7 +4,7 @@ A factor has as many dimensions as the tensor that it describes and size 1 along
 describe. It is *tracked* along the others.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from torch import Tensor
 
@@ -25,11 +25,6 @@ def shrink(factor: Tensor) -> Tensor:
         if factor.stride(dim) == 0 or bool((factor == first).all()):
             factor = first
     return factor
-
-
-def normalised(factors: Iterable[Tensor]) -> Factors:
-    """Return shrunk factors without those that describe nothing."""
-    return tuple(factor for factor in map(shrink, factors) if factor.numel() > 1)
 
 
 def along(factor: Tensor, dim: int, ndim: int) -> Tensor:

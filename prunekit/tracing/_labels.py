@@ -16,7 +16,7 @@ FIXED = 0
 
 IntArray = NDArray[np.int64]
 
-_MISPLACED = "with fewer channels the model's code puts them in other places than with all"
+MISPLACED = "with fewer channels the model's code puts them in other places than with all"
 
 
 class LabelConflictError(Exception):
@@ -147,13 +147,31 @@ class CheckingTable(LabelTable):
         try:
             pairs = _pairs(left, right)
         except RuntimeError as exc:
-            raise LabelConflictError(_MISPLACED) from exc
-        pairs = pairs[(pairs < self._base).all(axis=1)]
+            raise LabelConflictError(MISPLACED) from exc
+        fresh = (pairs >= self._base).any(axis=1)
+        self._edges.append(pairs[fresh])
+        pairs = pairs[~fresh]
         differing = pairs[self._components[pairs[:, 0]] != self._components[pairs[:, 1]]]
         if differing.size:
             fixed = (differing == FIXED).any(axis=1)
             if not fixed.all() or self._prunable[differing].any():
-                raise LabelConflictError(_MISPLACED)
+                raise LabelConflictError(MISPLACED)
+
+    def contradictions(self) -> IntArray:
+        """
+        Return labels that may be removed and met others by way of labels that `fresh` gave out.
+
+        Returns
+        -------
+        ndarray of int
+            Empty if every fresh label met one component only.
+        """
+        nodes = np.arange(self.size)
+        nodes[: self._base] = self._components  # one node for a component, one for a fresh label
+        groups = _components([nodes[edges] for edges in self._edges], self.size)
+        merged, known = np.unique(groups[np.unique(self._components)], return_counts=True)
+        labels = np.flatnonzero(self._prunable)
+        return labels[np.isin(groups[self._components[labels]], merged[known > 1])]
 
     def freeze(self, labels: Tensor, reason: Reason) -> None:
         """Raise `LabelConflictError` if a label that may be removed would be frozen here."""

@@ -134,9 +134,12 @@ class Tracer(TorchDispatchMode):
         arguments = bind(func, args, kwargs)
         inputs = tensors_in(arguments.values())
         outputs = tensors_in([result])
-        if not outputs:
-            return
         where = (self._stack[-1], user_location())
+        if not outputs:
+            if not _asks_for_shape(func):
+                call = Call(func, arguments, inputs, outputs, self.store, self.table, where)
+                call.freeze_all(inputs, "read as a Python number")
+            return
         numbers = (int, float, complex) if is_pointwise(func) else (float, complex)
         scalars = tuple(value for value in arguments.values() if isinstance(value, numbers) and value == value)
         call = Call(func, arguments, inputs, outputs, self.store, self.table, where)
@@ -218,6 +221,12 @@ class Tracer(TorchDispatchMode):
                 self.run.module_outputs[name] = found[0]
 
         return leave
+
+
+def _asks_for_shape(operation: OpOverload) -> bool:
+    """Return whether an operation without tensors among its results looks at shapes and types only."""
+    name = operation.overloadpacket.__name__
+    return name.startswith(("sym_", "is_", "_has_")) or name in ("size", "stride", "storage_offset", "dim", "numel")
 
 
 def _same(left: tuple[Tensor, ...], right: tuple[Tensor, ...]) -> bool:
