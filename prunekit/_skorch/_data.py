@@ -172,29 +172,29 @@ def check_samples(net: NeuralNet, dataset: Any, num_samples: int = 2) -> Any:
     """
     owner = type(net).__name__
     dtype = float_dtype(bare_module(net))
-    try:
-        inputs, targets = take_samples(net, dataset, num_samples)
-    except Exception as exc:
-        raise InputError(
-            f"The data cannot be turned into tensors: {type(exc).__name__}: {exc}. "
-            f"X and y must hold numbers that {owner} can load; encode strings and objects first."
-        ) from exc
     with preserve_rng(_device_of(net)), torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the training will warn
         net._set_training(False)
+        try:
+            inputs, targets = take_samples(net, dataset, num_samples)
+        except Exception as exc:
+            raise InputError(
+                f"The data cannot be turned into tensors: {type(exc).__name__}: {_sentence(exc)} "
+                f"X and y must hold numbers that {owner} can load; encode strings and objects first."
+            ) from exc
         try:
             outputs = net.infer(inputs)
         except Exception as exc:
             raise InputError(
                 f"X does not fit the network: {type(bare_module(net)).__name__}.forward raised "
-                f"{type(exc).__name__} for {_describe(inputs)}: {exc}{_hint(inputs, dtype)}"
+                f"{type(exc).__name__} for {_describe(inputs)}: {_sentence(exc)}{_hint(inputs, dtype)}"
             ) from exc
         try:
             net.get_loss(outputs, targets, X=inputs, training=False)
         except Exception as exc:
             raise InputError(
                 f"y does not fit the loss of {owner}: {type(net.criterion_).__name__} raised {type(exc).__name__} "
-                f"for {_describe(targets)}: {exc}"
+                f"for {_describe(targets)}: {_sentence(exc)}"
             ) from exc
     return as_example(inputs)
 
@@ -214,6 +214,11 @@ def as_example(inputs: Any) -> dict[str, Any] | tuple[Any]:
         Keyword arguments if the batch is a dict, else a tuple with the one positional argument.
     """
     return dict(inputs) if isinstance(inputs, Mapping) else (inputs,)
+
+
+def _sentence(error: Exception) -> str:
+    """Return the message of an error with a full stop."""
+    return f"{str(error).rstrip('.')}."
 
 
 def _device_of(net: NeuralNet) -> torch.device:

@@ -1,0 +1,135 @@
+"""The command line: what is printed, what is written, and exit codes."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from prunekit import __version__
+from prunekit.cli import app
+
+ROOT = Path(__file__).parents[1]
+FILE = """\
+name: tiny
+data: {source: digits, test_size: 0.5}
+net:
+  module: {name: ConvNet, widths: [8, 16], depth: 1}
+  lr: 0.01
+  max_epochs: 2
+prune: {target_reduction: 0.4, step: 0.2, final_epochs: 0}
+outputs: {latency_batch_sizes: [2]}
+"""
+
+
+@pytest.fixture
+def invoke(tmp_path, monkeypatch):
+    """Return a function that calls the command in an empty folder, on a console of 80 columns."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
+    (tmp_path / "tiny.yaml").write_text(FILE)
+    return lambda *arguments: CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def test_run(invoke, tmp_path):
+    result = invoke("run", "tiny.yaml")
+    assert result.exit_code == 0, result.output
+    metrics = json.loads((tmp_path / "runs" / "tiny" / "metrics.json").read_text())
+    lines = [line.rstrip() for line in result.stdout.splitlines()]
+    assert max(map(len, lines)) <= 80
+    assert lines[0] == f"prunekit {__version__} · tiny.yaml"
+    assert "Frozen: linear (network output)" in lines
+    accuracy = next(line for line in lines if "accuracy on 899 test samples" in line)
+    for name in ("dense", "pruned"):
+        assert f"{100 * metrics[name]['test_accuracy']:.2f} %" in accuracy
+        assert f"{metrics[name]['params']:,}" in next(line for line in lines if line.startswith(" parameters"))
+    assert any(line.startswith("runs/tiny/pruned.safetensors") for line in lines)
+    assert result.stderr == ""
+
+
+def test_run_again_into_the_same_folder(invoke):
+    assert invoke("run", "tiny.yaml", "--quiet").exit_code == 0
+    assert invoke("run", "tiny.yaml", "--quiet").exit_code == 0
+
+
+def test_quiet_run_prints_nothing(invoke, tmp_path):
+    result = invoke("run", "tiny.yaml", "--quiet", "--out", tmp_path / "elsewhere")
+    assert (result.exit_code, result.output) == (0, "")
+    assert (tmp_path / "elsewhere" / "metrics.json").is_file()
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("command", ["run", "validate"])
+def test_broken_file(invoke, tmp_path, command):
+    (tmp_path / "tiny.yaml").write_text(FILE.replace("max_epochs", "epochs"))
+    result = invoke(command, "tiny.yaml")
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert result.stderr == "Error: tiny.yaml: line 6, net.epochs: unknown key. Did you mean 'max_epochs'?\n"
+    assert not (tmp_path / "runs").exists()
+
+
+def test_missing_file(invoke):
+    result = invoke("run", "digits.yaml")
+    assert result.exit_code == 2
+    assert result.stderr == "Error: digits.yaml: there is no such file; the folder holds tiny.yaml.\n"
+
+
+def test_folder_of_the_user(invoke, tmp_path):
+    result = invoke("run", "tiny.yaml", "--out", tmp_path)
+    assert result.exit_code == 2
+    assert "The output folder must be new, empty or that of an earlier run." in result.stderr
+    assert (tmp_path / "tiny.yaml").read_text() == FILE
+
+
+def test_failed_run(invoke, tmp_path):
+    (tmp_path / "tiny.yaml").write_text(FILE.replace("lr: 0.01", "lr: 1.0e+30"))
+    result = invoke("run", "tiny.yaml")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("Error: The loss of the dense net must be finite.")
+    assert "Traceback" not in result.output
+    assert list((tmp_path / "runs").iterdir()) == []
+
+
+def test_target_out_of_reach(invoke, tmp_path):
+    (tmp_path / "tiny.yaml").write_text(FILE.replace("0.4", "0.999"))
+    result = invoke("run", "tiny.yaml")
+    assert result.exit_code == 1
+    assert "target_reduction" in result.stderr
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "pipelines").glob("*.yaml")), ids=lambda path: path.name)
+def test_files_of_the_repository_are_valid(invoke, path):
+    result = invoke("validate", path)
+    assert result.exit_code == 0, result.output
+    assert result.stdout.replace("\n", "") == f"{path}: valid."
+
+
+def test_version(invoke):
+    result = invoke("--version")
+    assert (result.exit_code, result.stdout) == (0, f"prunekit {__version__}\n")
+
+
+@pytest.mark.parametrize("arguments", [(), ("--help",), ("run", "--help"), ("validate", "--help")])
+def test_help_shows_an_example(invoke, arguments):
+    result = invoke(*arguments)
+    assert result.exit_code in ((0, 2) if not arguments else (0,))
+    text = re.sub(r"\s+", " ", result.output)
+    assert ("Example: prunekit" in text) == (arguments in [("run", "--help"), ("validate", "--help")])
+    assert "Usage: " in text
+
+
+@pytest.mark.parametrize("arguments", [("run",), ("run", "tiny.yaml", "--nonsense"), ("prune", "tiny.yaml")])
+def test_wrong_arguments(invoke, arguments):
+    assert invoke(*arguments).exit_code == 2
+
+
+def test_command_is_installed():
+    script = Path(sys.executable).with_name("prunekit")
+    if not script.exists():
+        pytest.skip("prunekit is not installed beside this Python; the checkout is being tested")
+    done = subprocess.run([script, "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("prunekit ")

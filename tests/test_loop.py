@@ -1,0 +1,324 @@
+import signal
+import threading
+from typing import ClassVar
+
+import numpy as np
+import pytest
+import torch
+from sklearn.frozen import FrozenEstimator
+from skorch import NeuralNet
+from skorch.callbacks import (
+    Callback,
+    Checkpoint,
+    EarlyStopping,
+    LRScheduler,
+    ProgressBar,
+    TrainEndCheckpoint,
+)
+from skorch.dataset import ValidSplit
+from torch import nn
+from torch.optim.lr_scheduler import OneCycleLR
+
+from prunekit import PrunableNetwork
+from prunekit.exceptions import (
+    ParameterError,
+    TrainingError,
+)
+from tests.nets_skorch import (
+    Perceptron,
+    assert_same,
+    fitted_state,
+    make_classifier,
+    make_table,
+    quick,
+)
+
+
+@pytest.fixture(scope="module")
+def table():
+    return make_table()
+
+
+@pytest.fixture(scope="module")
+def dense(table):
+    """A trained net that no test may change."""
+    torch.manual_seed(0)
+    return make_classifier().fit(*table)
+
+
+# ---------------------------------------------------------------- thresholds
+
+
+class Judge:
+    """A scorer that gives the scores that a test wants, and remembers what the network gave."""
+
+    def __init__(self, *scores):
+        self.scores = list(scores)
+        self.outputs = []
+
+    def __call__(self, net, X, y):
+        self.outputs.append(net.predict_proba(X))
+        return self.scores[len(self.outputs) - 1]
+
+
+def valid_outputs(pruner, table):
+    return pruner.predict_proba(pruner.estimator_.get_split_datasets(*table)[1])
+
+
+@pytest.mark.parametrize(
+    ("threshold", "reason"),
+    [
+        ({"min_score": 0.8}, "min_score"),
+        ({"max_score_drop": 0.1}, "max_score_drop"),
+        ({"min_score": 0.5, "max_score_drop": 0.1}, "max_score_drop"),
+        ({"min_score": 0.8, "max_score_drop": 0.5}, "min_score"),
+    ],
+)
+def test_the_last_network_that_held_the_threshold_is_restored(dense, table, threshold, reason):
+    judge = Judge(0.9, 0.9, 0.85, 0.2)
+    pruner = quick(FrozenEstimator(dense), target_reduction=0.8, step=0.1, scoring=judge, **threshold).fit(*table)
+    assert pruner.stop_reason_ == reason
+    assert pruner.n_iterations_ == 3
+    assert pruner.history_["held"].tolist() == [True, True, True, False]
+    assert pruner.reduction_ == pruner.history_["reduction"].iloc[2]
+    np.testing.assert_allclose(valid_outputs(pruner, table), judge.outputs[2], atol=1e-5)
+    assert np.abs(judge.outputs[3] - judge.outputs[2]).max() > 1e-3
+    assert sorted(set(pruner.ranking_)) == [1, 2, 3]
+    np.testing.assert_array_equal(pruner.ranking_ == 1, pruner.support_)
+
+
+def test_a_first_step_that_breaks_the_threshold_gives_back_the_dense_network(dense, table):
+    pruner = quick(FrozenEstimator(dense), scoring=Judge(0.9, 0.2), min_score=0.8, final_epochs=2).fit(*table)
+    assert pruner.reduction_ == 0
+    assert pruner.support_.all()
+    assert_same(dict(pruner.estimator_.module_.state_dict()), dict(dense.module_.state_dict()))
+
+
+def test_the_final_training_is_undone_if_it_breaks_the_threshold(dense, table):
+    judge = Judge(0.9, 0.9, 0.2)
+    pruner = quick(
+        FrozenEstimator(dense), target_reduction=0.3, step=1.0, scoring=judge, min_score=0.8, final_epochs=1
+    ).fit(*table)
+    assert pruner.stop_reason_ == "target_reduction"
+    assert pruner.history_["held"].tolist() == [True, True, False]
+    np.testing.assert_allclose(valid_outputs(pruner, table), judge.outputs[1], atol=1e-5)
+
+
+def test_the_final_training_follows_a_broken_threshold(dense, table):
+    judge = Judge(0.9, 0.9, 0.2, 0.95)
+    pruner = quick(FrozenEstimator(dense), step=0.25, scoring=judge, min_score=0.8, final_epochs=1).fit(*table)
+    assert pruner.history_["phase"].tolist() == ["dense", "prune", "prune", "final"]
+    assert pruner.stop_reason_ == "min_score"
+    np.testing.assert_allclose(valid_outputs(pruner, table), judge.outputs[3], atol=1e-5)
+
+
+def test_a_threshold_that_holds_changes_nothing(dense, table):
+    plain = quick(FrozenEstimator(dense)).fit(*table)
+    held = quick(FrozenEstimator(dense), min_score=0.0, max_score_drop=1.0).fit(*table)
+    assert_same(fitted_state(plain), fitted_state(held))
+
+
+def test_the_dense_network_must_hold_min_score(dense, table):
+    with pytest.raises(
+        ParameterError, match=r"The 'min_score' parameter of TaylorPruner must be at most .* 0\.7\. Got 0"
+    ):
+        quick(FrozenEstimator(dense), min_score=0.8, scoring=Judge(0.7)).fit(*table)
+
+
+def test_a_score_of_nan_cannot_hold_a_threshold(dense, table):
+    with pytest.raises(TrainingError, match="The score on the validation data is nan"):
+        quick(FrozenEstimator(dense), min_score=0.8, scoring=Judge(np.nan)).fit(*table)
+
+
+@pytest.mark.parametrize("threshold", ["min_score", "max_score_drop"])
+def test_a_threshold_needs_validation_data(table, threshold):
+    pruner = quick(make_classifier(train_split=None), **{threshold: 0.1})
+    with pytest.raises(
+        ParameterError,
+        match=rf"The '{threshold}' parameter of TaylorPruner must be None for a net without validation data. "
+        r"Got 0.1 instead. Give the net a train_split, such as ValidSplit\(5\)",
+    ):
+        pruner.fit(*table)
+
+
+def test_a_threshold_needs_a_score():
+    X, y = make_table()
+    net = NeuralNet(Perceptron, nn.CrossEntropyLoss, verbose=0)
+    with pytest.raises(ParameterError, match=r"for a net without a score method\. Got 0\.5 instead\. Pass scoring"):
+        quick(net, min_score=0.5).fit(X, y)
+
+
+def test_without_validation_data_there_are_no_scores(table):
+    pruner = quick(make_classifier(train_split=None)).fit(*table)
+    assert np.isnan(pruner.baseline_score_)
+    assert pruner.history_["score"].isna().all()
+    assert pruner.reduction_ >= 0.5
+
+
+def test_scoring_is_what_validates_and_scores(dense, table):
+    X, y = table
+    pruner = quick(FrozenEstimator(dense), scoring="neg_log_loss").fit(X, y)
+    assert pruner.baseline_score_ < 0
+    proba = pruner.predict_proba(X)
+    assert pruner.score(X, y) == pytest.approx(np.log(proba[np.arange(len(y)), y]).mean(), rel=1e-4)
+
+
+# ---------------------------------------------------------------- the loop
+
+
+class Spy(Callback):
+    """Notes what the network is trained on; the first feature is the number of the sample."""
+
+    # Of the class, as skorch works on copies of the callback.
+    seen: ClassVar[dict[str, set[int]]] = {}
+    begun: ClassVar[int] = 0
+
+    def on_train_begin(self, net, X=None, y=None, **kwargs):
+        Spy.begun += 1
+
+    def on_batch_begin(self, net, batch=None, training=None, **kwargs):
+        Spy.seen["train" if training else "valid"].update(batch[0][:, 0].long().tolist())
+
+
+def test_validation_data_never_leak_into_the_training(table):
+    X, y = table
+    X = X.copy()
+    X[:, 0] = np.arange(len(X))
+    Spy.seen, Spy.begun = {"train": set(), "valid": set()}, 0
+    quick(make_classifier(callbacks=[Spy], train_split=ValidSplit(0.3)), final_epochs=1).fit(X, y)
+    assert Spy.begun == 4  # dense, two iterations, final
+    assert len(Spy.seen["valid"]) == 120
+    assert len(Spy.seen["train"]) == 280
+    assert not Spy.seen["train"] & Spy.seen["valid"]
+
+
+def test_batches_instead_of_epochs(dense, table):
+    pruner = quick(FrozenEstimator(dense), finetune_batches=2, score_batches=1, finetune_epochs=7).fit(*table)
+    rows = pruner.estimator_.history[3:]
+    assert [row["train_batch_count"] for row in rows] == [2, 2]
+
+
+def test_without_fine_tuning_only_the_mask_changes(dense, table):
+    pruner = quick(FrozenEstimator(dense), finetune_epochs=0, step=1.0).fit(*table)
+    kept = pruner.support_
+    before, after = dense.module_.state_dict(), pruner.estimator_.module_.state_dict()
+    for name in ("hidden.weight", "norm.weight", "norm.running_mean"):
+        assert torch.equal(after[name], before[name][kept])
+    assert torch.equal(after["output.bias"], before["output.bias"])
+    assert len(pruner.estimator_.history) == 3
+
+
+def test_a_schedule_object(dense, table):
+    class TwoThirds:
+        def next_reduction(self, iteration, reduction, target):
+            return reduction + (target - reduction) * 2 / 3 if iteration < 2 else target
+
+    pruner = quick(FrozenEstimator(dense), step=TwoThirds()).fit(*table)
+    assert pruner.n_iterations_ == 3
+
+
+def test_a_schedule_that_stands_still_is_named(dense, table):
+    class Still:
+        def next_reduction(self, iteration, reduction, target):
+            return reduction
+
+    with pytest.raises(ParameterError, match="The 'step' parameter of TaylorPruner must be a schedule whose next_red"):
+        quick(FrozenEstimator(dense), step=Still()).fit(*table)
+
+
+def test_saved_weights_do_not_undo_the_fine_tuning(dense, table, tmp_path):
+    saving = [("save", Checkpoint(dirname=tmp_path, load_best=True)), TrainEndCheckpoint(dirname=tmp_path)]
+    nets = [make_classifier(callbacks=callbacks) for callbacks in (None, saving)]
+    for net in nets:
+        net.initialize().module_.load_state_dict(dense.module_.state_dict())
+    plain, saved = (quick(FrozenEstimator(net)).fit(*table) for net in nets)
+    assert_same(fitted_state(plain), fitted_state(saved))
+    assert not list(tmp_path.iterdir())
+    assert [type(item) for _, item in saved.estimator_.callbacks[:1]] == [Checkpoint]
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        LRScheduler(OneCycleLR, max_lr=0.1, total_steps=3 * 6, step_every="batch"),
+        LRScheduler("StepLR", step_size=1, gamma=0.5),
+        LRScheduler("ReduceLROnPlateau"),
+    ],
+)
+def test_learning_rate_schedules_begin_anew(table, schedule):
+    net = make_classifier(callbacks=[("schedule", schedule)])
+    pruner = quick(net, finetune_epochs=2, step=0.1).fit(*table)
+    assert pruner.n_iterations_ == 5
+    if schedule.policy == "StepLR":
+        rates = [row["event_lr"] for row in pruner.estimator_.history]
+        assert rates == [0.05, 0.025, 0.0125] + 5 * [0.05, 0.025]
+
+
+def test_the_result_goes_on_with_its_learning_rate_schedule(table):
+    net = make_classifier(callbacks=[("schedule", LRScheduler("StepLR", step_size=1))])
+    small = quick(net, target_reduction=0.3).fit(*table).estimator_.partial_fit(*table)
+    assert len(small.history) == 3 + 2 + 3
+
+
+def test_when_nothing_more_may_go_pruning_ends_with_a_warning(dense, table, monkeypatch):
+    monkeypatch.setattr(PrunableNetwork, "max_reduction", lambda network, of: 1.0)
+    pruner = quick(FrozenEstimator(dense), max_layer_reduction=0.25, reduction_of="filters")
+    with pytest.warns(
+        UserWarning, match=r"Pruning ended at a reduction of 0\.2353 of filters, below the target of 0\.5"
+    ):
+        pruner.fit(*table)
+    assert pruner.stop_reason_ == "nothing_left_to_prune"
+    assert pruner.n_prunables_ == 24
+    assert pruner.estimator_.module_.hidden.out_features == 24
+
+
+def test_early_stopping_ends_one_fine_tuning_only(dense, table):
+    net = make_classifier(callbacks=[("stop", EarlyStopping(patience=1, threshold=10.0, sink=lambda text: None))])
+    net.initialize().module_.load_state_dict(dense.module_.state_dict())
+    pruner = quick(FrozenEstimator(net), finetune_epochs=5).fit(*table)
+    assert len(pruner.estimator_.history) == 2 * 2
+    assert pruner.stop_reason_ == "target_reduction"
+
+
+class Interrupting(Callback):
+    """Presses Ctrl-C in a fine-tuning, or in the training before it."""
+
+    def __init__(self, after=3):
+        self.after = after
+
+    def on_epoch_end(self, net, dataset_train=None, dataset_valid=None, **kwargs):
+        if len(net.history) > self.after:
+            signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.parametrize("after", [0, 3])
+def test_ctrl_c_is_not_swallowed(table, after):
+    pruner = quick(make_classifier(callbacks=[Interrupting(after)]))
+    with pytest.raises(KeyboardInterrupt):
+        pruner.fit(*table)
+    assert not hasattr(pruner, "estimator_")
+
+
+def test_fit_runs_in_a_thread(dense, table):
+    pruner = quick(FrozenEstimator(dense))
+    thread = threading.Thread(target=pruner.fit, args=table)
+    thread.start()
+    thread.join()
+    assert pruner.reduction_ >= 0.5
+
+
+def test_verbose_shows_a_bar(dense, table, capsys):
+    quick(FrozenEstimator(dense), verbose=1).fit(*table)
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert "Pruning params: 50.0/50 %" in output.err
+    assert "score=0." in output.err
+
+
+def test_the_fine_tuning_is_silent(table, capsys):
+    net = make_classifier(verbose=1, callbacks=[ProgressBar()]).fit(*table)
+    capsys.readouterr()
+    quick(FrozenEstimator(net)).fit(*table)
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert output.err == ""
