@@ -126,7 +126,7 @@ class PrunableNetwork(nn.Module):
         super().__init__()
         module = check_module(module)
         self.criterion = make_criterion(criterion, "PrunableNetwork")
-        constraints = _constraints(min_channels, round_to, max_layer_reduction)
+        constraints = Constraints.checked(min_channels, round_to, max_layer_reduction, "PrunableNetwork")
         self._inputs = duplicate_inputs(Inputs.of(example_inputs))
         graph, self._repairs = prove_units(module, self._inputs, include, exclude)
         if not graph.n_units:
@@ -501,17 +501,6 @@ class PrunableNetwork(nn.Module):
     def __reduce_ex__(self, protocol: Any) -> NoReturn:
         """Refuse: use `prunekit.save`."""
         raise TypeError("A PrunableNetwork cannot be pickled. Use compact() and prunekit.save() to keep its network.")
-
-
-def _constraints(min_channels: int, round_to: int | None, max_layer_reduction: float | None) -> Constraints:
-    owner = "PrunableNetwork"
-    return Constraints(
-        min_channels=check_integer("min_channels", min_channels, owner, 1),
-        round_to=1 if round_to is None else check_integer("round_to", round_to, owner, 1),
-        max_layer_reduction=1.0
-        if max_layer_reduction is None
-        else check_interval("max_layer_reduction", max_layer_reduction, owner, 0, 1, "right"),
-    )
 
 
 def _resource(of: object) -> Resource:

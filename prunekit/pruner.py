@@ -26,8 +26,10 @@ from prunekit._random import seeded_rng
 from prunekit._validation import check_choice, check_integer, check_interval
 from prunekit.cost import RESOURCES, Resource
 from prunekit.exceptions import ParameterError, TargetError
+from prunekit.importance import make_criterion
 from prunekit.network import PrunableNetwork
 from prunekit.schedules import Schedule, as_schedule
+from prunekit.surgery import Constraints
 
 __all__ = ["TaylorPruner"]
 
@@ -498,6 +500,8 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
 
     def _check_params(self) -> LoopSettings:
         """Check the parameters that can be checked without the network."""
+        make_criterion(self.criterion, _OWNER)
+        Constraints.checked(self.min_channels, self.round_to, self.max_layer_reduction, _OWNER)
         score_batches, finetune_batches = (
             None if value is None else check_integer(name, value, _OWNER, 1)
             for name, value in (("score_batches", self.score_batches), ("finetune_batches", self.finetune_batches))
@@ -550,7 +554,7 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
         return PrunableNetwork(
             _skorch.bare_module(net),
             example,
-            criterion=copy.deepcopy(self.criterion),  # it holds what was observed
+            criterion=self.criterion,
             include=self.include,
             exclude=self.exclude,
             min_channels=self.min_channels,

@@ -1,5 +1,6 @@
 """Criteria: which unit goes first."""
 
+import copy
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
@@ -213,7 +214,7 @@ def make_criterion(criterion: object, owner: str) -> Criterion:
     Returns
     -------
     Criterion
-        Ready to observe.
+        Ready to observe; a copy of what the user gave.
 
     Raises
     ------
@@ -230,8 +231,9 @@ def make_criterion(criterion: object, owner: str) -> Criterion:
             )
         return CRITERIA[criterion]()
     if isinstance(criterion, Criterion):
-        criterion.reset()
-        return criterion
+        own = copy.deepcopy(criterion)
+        own.reset()
+        return own
     raise ParameterTypeError(
         f"The 'criterion' parameter of {owner} must be a name or a Criterion object. "
         f"Got {type(criterion).__name__} instead."

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from prunekit._validation import check_integer, check_interval
 from prunekit.tracing import UnitGraph
 
 BoolArray = NDArray[np.bool_]
@@ -29,6 +30,42 @@ class Constraints:
     min_channels: int = 1
     max_layer_reduction: float = 1.0
     round_to: int = 1
+
+    @classmethod
+    def checked(cls, min_channels: object, round_to: object, max_layer_reduction: object, owner: str) -> "Constraints":
+        """
+        Return constraints from what a user gave.
+
+        Parameters
+        ----------
+        min_channels : int
+            At least 1.
+        round_to : int or None
+            At least 1; None means any number of filters.
+        max_layer_reduction : float or None
+            In (0, 1]; None means 1.
+        owner : str
+            Class that the parameters belong to, for the message.
+
+        Returns
+        -------
+        Constraints
+            The constraints.
+
+        Raises
+        ------
+        ParameterError
+            If a value is out of range.
+        ParameterTypeError
+            If a value has the wrong type.
+        """
+        return cls(
+            min_channels=check_integer("min_channels", min_channels, owner, 1),
+            round_to=1 if round_to is None else check_integer("round_to", round_to, owner, 1),
+            max_layer_reduction=1.0
+            if max_layer_reduction is None
+            else check_interval("max_layer_reduction", max_layer_reduction, owner, 0, 1, "right"),
+        )
 
 
 class Selector:
