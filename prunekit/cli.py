@@ -150,8 +150,9 @@ class _TerminalListener(Listener):
             self._bar.close()
 
     def _say(self, what: str, text: str) -> None:
-        line = Table.grid(padding=(0, 2))
-        line.add_row(Text(what, style="bold cyan"), text)
+        line = Table.grid(padding=(0, 2, 0, 0))
+        line.add_column(width=5)
+        line.add_row(Text(what, style="bold cyan"), Text(text))
         self._console.print(line)
 
 
@@ -167,9 +168,11 @@ def _print_result(console: Console, result: RunResult) -> None:
     """Print the tables and where the files are."""
     console.print()
     console.print(layer_table(result.layers))
-    console.print(frozen_note(result.layers))
+    if note := frozen_note(result.layers):
+        console.print(note, end="\n\n")
     console.print(comparison_table(result.comparison))
-    files = Table.grid(padding=(0, 2))
+    console.print(Text(f"Written to {result.folder}", style="bold cyan"))
+    files = Table.grid(padding=(0, 2, 0, 0))
     for name, what in result.files.items():
-        files.add_row(str(result.folder / name), Text(what, style="dim"))
+        files.add_row(f" {name}", Text(what, style="dim"))
     console.print(files)

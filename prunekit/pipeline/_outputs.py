@@ -171,6 +171,7 @@ class OutputFolder:
         experiment : Experiment
             The experiment.
         """
+        what = "versions of all packages, list of the files"
         content = {
             "prunekit_run": FORMAT,
             "name": experiment.name,
@@ -178,9 +179,9 @@ class OutputFolder:
             "python": platform.python_version(),
             "platform": platform.platform(),
             "versions": {"prunekit": __version__, **{name: metadata.version(name) for name in _PACKAGES}},
-            "files": self.files,
+            "files": {**self.files, _MARKER: what},
         }
-        self.write_json(_MARKER, content, "versions of all packages, list of the files")
+        self.write_json(_MARKER, content, what)
 
     def _new(self, name: str, what: str) -> Path:
         self.files[name] = what

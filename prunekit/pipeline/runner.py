@@ -1,5 +1,7 @@
 """Run a checked experiment: train, prune, compare, write."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -105,7 +107,7 @@ def run_experiment(experiment: Experiment, folder: str | Path, listener: Listene
     """
     Run an experiment and write what comes out.
 
-    The random state of the process is as before when the run is over.
+    The random state and the number of threads of the process are as before when the run is over.
 
     Parameters
     ----------
@@ -131,11 +133,10 @@ def run_experiment(experiment: Experiment, folder: str | Path, listener: Listene
         If the loss is not finite.
     """
     listener = listener or Listener()
-    with OutputFolder(folder) as output:
+    with OutputFolder(folder) as output, _threads(experiment.compute.threads), seeded_rng(experiment.seed):
         split = load_split(experiment.data, experiment.seed)
         listener.on_data(split)
-        with seeded_rng(experiment.seed):
-            dense = train_dense(experiment.net, split, experiment.seed, listener.on_epoch)
+        dense = train_dense(experiment.net, split, experiment.seed, listener.on_epoch)
         listener.on_prune()
         pruner = TaylorPruner(
             FrozenEstimator(dense),
@@ -166,6 +167,17 @@ def run_experiment(experiment: Experiment, folder: str | Path, listener: Listene
         reduction=pruner.reduction_,
         stop_reason=pruner.stop_reason_,
     )
+
+
+@contextmanager
+def _threads(number: int | None) -> Iterator[None]:
+    """Let torch compute with a number of threads inside of the block."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(number or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _compare(

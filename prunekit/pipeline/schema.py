@@ -9,7 +9,7 @@ from prunekit.importance import CRITERIA
 from prunekit.pipeline._section import UNKNOWN_NAME, Section
 from prunekit.pipeline.registry import Chosen, Registered
 
-__all__ = ["DataSection", "Experiment", "NetSection", "OutputsSection", "PruneSection"]
+__all__ = ["ComputeSection", "DataSection", "Experiment", "NetSection", "OutputsSection", "PruneSection"]
 
 PositiveInt = Annotated[int, Field(ge=1)]
 OpenFraction = Annotated[float, Field(gt=0, lt=1)]
@@ -23,14 +23,42 @@ def _known_criterion(name: str) -> str:
 
 
 class DataSection(Section):
-    """Where the data come from and what is kept apart for the final test."""
+    """
+    Where the data come from and what is kept apart for the final test.
+
+    Parameters
+    ----------
+    source : str or mapping
+        Name of a data source, with its options.
+    test_size : float, default=0.25
+        Fraction of the samples that only the final comparison sees.
+    """
 
     source: Annotated[Chosen, Registered("source")]
     test_size: OpenFraction = 0.25
 
 
 class NetSection(Section):
-    """The dense network and how it is trained: a skorch classifier."""
+    """
+    The dense network and how it is trained: a skorch classifier.
+
+    Parameters
+    ----------
+    module : str or mapping
+        Name of a network of the zoo, with its options.
+    criterion : str or mapping, default="CrossEntropyLoss"
+        Name of a loss, with its options.
+    optimizer : str or mapping, default="AdamW"
+        Name of an optimizer, with its options.
+    lr : float, default=0.001
+        Learning rate.
+    max_epochs : int, default=10
+        Epochs of training before pruning.
+    batch_size : int, default=64
+        Samples of a mini-batch.
+    validation_size : float, default=0.2
+        Fraction of the training samples that accuracy is watched on, in training and in pruning.
+    """
 
     module: Annotated[Chosen, Registered("module")]
     criterion: Annotated[Chosen, Registered("criterion")] = Field("CrossEntropyLoss", validate_default=True)
@@ -42,7 +70,20 @@ class NetSection(Section):
 
 
 class PruneSection(Section):
-    """Parameters of `prunekit.TaylorPruner`, with its defaults."""
+    """
+    Parameters of `prunekit.TaylorPruner`, with its names and defaults.
+
+    Parameters
+    ----------
+    target_reduction, reduction_of, step, criterion : optional
+        What to remove, how much, how fast and by which score.
+    score_batches, finetune_epochs, finetune_batches, final_epochs : optional
+        How long to score and to train.
+    min_score, max_score_drop : optional
+        Thresholds on the validation accuracy.
+    include, exclude, round_to, min_channels, max_layer_reduction : optional
+        What may be pruned.
+    """
 
     target_reduction: OpenFraction = 0.5
     reduction_of: Literal["params", "macs", "filters", "memory"] = "params"
@@ -61,20 +102,60 @@ class PruneSection(Section):
     max_layer_reduction: float | None = Field(None, gt=0, le=1)
 
 
+class ComputeSection(Section):
+    """
+    What the run computes with.
+
+    Parameters
+    ----------
+    threads : int, default=None
+        Threads of torch. None: as many as torch takes by itself.
+    """
+
+    threads: PositiveInt | None = None
+
+
 class OutputsSection(Section):
-    """What is measured at the end."""
+    """
+    What is measured at the end.
+
+    Parameters
+    ----------
+    latency_batch_sizes : list of int, default=[1, 32]
+        Batches whose forward pass is timed.
+    """
 
     latency_batch_sizes: list[PositiveInt] = Field([1, 32], min_length=1)
 
 
 class Experiment(Section):
-    """A whole experiment: data, a net, how it is pruned, and what comes out."""
+    """
+    A whole experiment: data, a net, how it is pruned, and what comes out.
+
+    Parameters
+    ----------
+    name : str
+        Name, also of the output folder.
+    seed : int, default=0
+        Seed of everything random.
+    data : DataSection
+        The data.
+    net : NetSection
+        The dense network.
+    prune : PruneSection
+        How it is pruned.
+    compute : ComputeSection, optional
+        What is computed with.
+    outputs : OutputsSection, optional
+        What is measured.
+    """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
     seed: int = Field(0, ge=0, lt=2**32)
     data: DataSection
     net: NetSection
     prune: PruneSection
+    compute: ComputeSection = Field(default_factory=ComputeSection)
     outputs: OutputsSection = Field(default_factory=OutputsSection)
 
     def resolved(self) -> dict[str, Any]:

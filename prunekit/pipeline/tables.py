@@ -61,12 +61,12 @@ def frozen_note(layers: pd.DataFrame) -> Text:
         A line per reason; empty if everything can be pruned.
     """
     frozen = layers[layers["blocked_by"] != ""]
-    note = Text()
+    lines = []
     for reason, names in frozen.groupby("blocked_by", sort=False)["name"]:
         first = ", ".join(names[:_MAX_NAMES])
         more = f" and {len(names) - _MAX_NAMES} more" if len(names) > _MAX_NAMES else ""
-        note.append("Frozen: ", style="bold").append(f"{first}{more} ({reason})\n")
-    return note
+        lines.append(Text.assemble(("Frozen: ", "bold"), f"{first}{more} ({reason})"))
+    return Text("\n").join(lines)
 
 
 def comparison_table(comparison: Comparison) -> Table:

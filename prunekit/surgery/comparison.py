@@ -55,7 +55,14 @@ def compare(masked: nn.Module, compacted: nn.Module, inputs: Inputs, rtol: float
     VerificationError
         If it is larger than allowed.
     """
-    expected, got = named_outputs(evaluate(masked, inputs)), named_outputs(evaluate(compacted, inputs))
+    expected = named_outputs(evaluate(masked, inputs))
+    try:
+        got = named_outputs(evaluate(compacted, inputs))
+    except Exception as exc:
+        raise VerificationError(
+            f"The compacted network does not run: {type(exc).__name__}: {exc}. Nothing was returned; please report "
+            "this network."
+        ) from exc
     if expected.keys() != got.keys():
         raise VerificationError(
             f"The masked network returns {list(expected)}, the compacted one {list(got)}. Nothing was returned."

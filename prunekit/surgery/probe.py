@@ -1,7 +1,7 @@
 """The proof that whatever is called prunable can be compacted: compact a copy and follow the labels again."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,6 +27,7 @@ from prunekit.tracing import (
 )
 
 BoolArray = NDArray[np.bool_]
+Spread = Callable[[UnitGraph], BoolArray]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,65 +80,99 @@ def prove(module: nn.Module, graph: UnitGraph) -> tuple[UnitGraph, tuple[Repair,
 
     Notes
     -----
-    The copy is compacted with two spreads of removed units and traced again with the labels that its parameters kept:
-    about half of them, and all but the few that must stay. Every operation must be the one of the dense run, with the
-    shape and the numbers that the labels foretell, and wherever labels meet they must be the same ones. So not only a
-    wrong shape is found, but also data that ends up in the wrong place.
+    The copy is compacted with several spreads of removed units and traced again with the labels that its parameters
+    kept. Every operation must be the one of the dense run, with the shape and the numbers that the labels foretell, and
+    wherever labels meet they must be the same ones. So not only a wrong shape is found, but also data that ends up in
+    the wrong place. Each spread leaves at least two indices of a dimension; whether one is enough is tried last.
     """
     repairs = repairs_without_parameters(module, graph)
-    for _ in range(len(graph.trace.runs[0].operations) + 8):
-        if graph.n_units == 0:
-            return graph, repairs
-        failure, spread = _first_failure(module, graph, repairs)
+    spread = 0
+    while graph.n_units and spread < len(_SPREADS):
+        failure = _probe_spread(module, graph, repairs, _SPREADS[spread])
         if failure is None:
-            return graph, repairs
-        repaired = _repair(module, graph, repairs, failure, spread)
-        if repaired is not None:
-            repairs = repaired
+            spread += 1
             continue
-        graph = _freeze(module, graph, repairs, failure)
+        repaired = _repair(module, graph, repairs, failure, _SPREADS[spread])
+        if repaired is None:
+            graph = _freeze(module, graph, repairs, failure)
+        else:
+            repairs = repaired
+        spread = 0
+    if graph.n_units and not _runs_with_fewest(module, graph, repairs):
+        graph = graph.with_at_least(2)
     return graph, repairs
 
 
-@dataclass(frozen=True, slots=True)
-class _Spread:
-    """
-    Which units a probe removes.
-
-    A dimension of size 1 broadcasts and cannot be told from one without channels, so where only one index of a
-    dimension is to stay, labels cannot be followed and shapes, operations and numbers alone are compared.
-    """
-
-    fraction: float
-    at_least: int
-    follow_labels: bool
+def _half(graph: UnitGraph) -> BoolArray:
+    return np.random.default_rng(0).random(graph.n_units) < 0.5
 
 
-_SPREADS = (_Spread(0.5, 2, True), _Spread(1.0, 1, False))
+def _other_half(graph: UnitGraph) -> BoolArray:
+    return ~_half(graph)
 
 
-def _first_failure(module: nn.Module, graph: UnitGraph, repairs: tuple[Repair, ...]) -> tuple[Failure | None, _Spread]:
-    for spread in _SPREADS:
-        failure = _probe_spread(module, graph, repairs, spread)
-        if failure is not None:
-            return failure, spread
-    return None, _SPREADS[-1]
+def _first_of_each(graph: UnitGraph) -> BoolArray:
+    removed = np.zeros(graph.n_units, dtype=bool)
+    for layer in graph.layers:
+        units = graph.unit_of_label[graph.filters_of(layer)]
+        removed[units[units >= 0][: len(units) // 2]] = True
+    return removed
 
 
-def _probe_spread(module: nn.Module, graph: UnitGraph, repairs: tuple[Repair, ...], spread: _Spread) -> Failure | None:
-    removed = _removed_by(graph, spread)
-    return probe(module, graph, repairs, removed, follow_labels=spread.follow_labels)
+def _last_of_each(graph: UnitGraph) -> BoolArray:
+    removed = np.zeros(graph.n_units, dtype=bool)
+    for layer in graph.layers:
+        units = graph.unit_of_label[graph.filters_of(layer)]
+        removed[units[units >= 0][-(len(units) // 3) - 1 :]] = True
+    return removed
 
 
-def _removed_by(graph: UnitGraph, spread: _Spread) -> BoolArray:
-    random = np.random.default_rng(0)
-    removed = random.random(graph.n_units) < spread.fraction
+_SPREADS: tuple[Spread, ...] = (_half, _other_half, _first_of_each, _last_of_each)
+"""Which units the probes remove, by turns; together they catch whatever counts channels from either end."""
+
+
+def _probe_spread(module: nn.Module, graph: UnitGraph, repairs: tuple[Repair, ...], spread: Spread) -> Failure | None:
+    return probe(module, graph, repairs, _keeping(graph, spread(graph), 2))
+
+
+def _keeping(graph: UnitGraph, removed: BoolArray, at_least: int) -> BoolArray:
+    """Return removed units with so many given back that every labelled dimension keeps enough indices."""
+    random = np.random.default_rng(1)
+    removed = removed.copy()
     for group in graph.groups:
-        own = np.unique(group.units)
-        short = min(max(group.minimum, spread.at_least), own.size) - int((~removed[own]).sum())
+        own = np.unique(group.units[group.units >= 0])
+        free = int((group.units < 0).sum()) + int((~removed[own]).sum())
+        short = min(max(group.minimum, at_least), group.units.size) - free
         if short > 0:
             removed[random.permutation(own[removed[own]])[:short]] = False
     return removed
+
+
+def _runs_with_fewest(module: nn.Module, graph: UnitGraph, repairs: tuple[Repair, ...]) -> bool:
+    """
+    Return whether the network also runs when one index of a dimension is left.
+
+    A dimension of size 1 broadcasts, and torch takes other paths for it, so labels and operations cannot be followed;
+    only the shapes that modules and the network return are compared.
+    """
+    removed = _keeping(graph, np.ones(graph.n_units, dtype=bool), 1)
+    runs = []
+    with sandbox(module, graph.trace.fake) as (duplicate, prepare):
+        apply_plan_(duplicate, make_plan(graph, removed, repairs))
+        tracer = Tracer(duplicate, LabelTable(), lambda name, dim, size: torch.zeros(size, dtype=torch.long))
+        inputs = prepare(graph.trace.inputs)
+        for run in graph.trace.runs:
+            try:
+                runs.append(tracer.forward(inputs.args, inputs.kwargs, run.training))
+            except Exception:  # whatever the model's code raises on one channel
+                return False
+    kept = graph.kept_labels(removed)
+    return all(
+        {name: graph.kept_shape(tensor, kept) for name, tensor in outputs.items()}
+        == {name: tuple(tensor.shape) for name, tensor in smaller.items()}
+        for dense, found in zip(graph.trace.runs, runs, strict=True)
+        for outputs, smaller in ((dense.module_outputs, found.module_outputs), (dense.outputs, found.outputs))
+    )
 
 
 def probe(
@@ -145,8 +180,6 @@ def probe(
     graph: UnitGraph,
     repairs: tuple[Repair, ...],
     removed: BoolArray,
-    *,
-    follow_labels: bool = True,
 ) -> Failure | None:
     """
     Compact a copy, run it and follow the labels.
@@ -161,8 +194,6 @@ def probe(
         Attributes to set.
     removed : ndarray of bool, shape (n_units,)
         Units to remove.
-    follow_labels : bool, default=True
-        Whether labels must meet the same labels as in the dense run; shapes, operations and numbers always must.
 
     Returns
     -------
@@ -175,7 +206,7 @@ def probe(
     prunable = graph.unit_of_component >= 0
     with sandbox(module, graph.trace.fake) as (duplicate, prepare):
         apply_plan_(duplicate, plan)
-        table = CheckingTable(graph.component, prunable) if follow_labels else LabelTable()
+        table = CheckingTable(graph.component, prunable)
 
         def initial(name: str, dim: int, size: int) -> Tensor:
             axis: Axis = axes[name, dim]
@@ -196,7 +227,7 @@ def probe(
                 warnings.warn(f"The compacted network warns where the dense one did not: {min(new)}", stacklevel=2)
             if len(found.operations) != len(run.operations):
                 return Failure(number, len(run.operations) - 1, "the compacted network ends early")
-            if isinstance(table, CheckingTable) and (labels := table.contradictions()).size:
+            if (labels := table.contradictions()).size:
                 return Failure(number, len(run.operations) - 1, MISPLACED, labels)
     return None
 
@@ -208,7 +239,6 @@ class _Watcher:
         self._graph = graph
         self._run = run
         self._kept = kept
-        self._free: set[int] = set()
 
     def __call__(self, record: OperationRecord, number: int) -> None:
         """Raise `_DeviationError` at the first difference."""
@@ -219,11 +249,6 @@ class _Watcher:
             raise _DeviationError(f"the compacted network runs {record.name} in place of {dense.name}")
         if dense.scalars != record.scalars:
             raise _DeviationError(f"a number computed from a size changes from {dense.scalars} to {record.scalars}")
-        if not any(self._graph.trace.store[tensor] for tensor in dense.inputs):
-            free = not dense.inputs or any(id(tensor) in self._free for tensor in dense.inputs)
-            if free and not any(self._graph.trace.store[out] for out in dense.outputs):
-                self._free.update(id(out) for out in dense.outputs)
-                return
         for position, (out, smaller) in enumerate(zip(dense.outputs, record.outputs, strict=True)):
             if position and not self._graph.trace.store[out]:
                 continue  # saved statistics and the like, which no rule describes
@@ -239,7 +264,11 @@ def _first_line(exc: Exception) -> str:
 
 
 def _repair(
-    module: nn.Module, graph: UnitGraph, repairs: tuple[Repair, ...], failure: Failure, spread: _Spread
+    module: nn.Module,
+    graph: UnitGraph,
+    repairs: tuple[Repair, ...],
+    failure: Failure,
+    spread: Callable[[UnitGraph], BoolArray],
 ) -> tuple[Repair, ...] | None:
     """Return the repairs with one more that brings the probe further, None if no attribute does."""
     record = graph.trace.runs[failure.run].operations[failure.operation]

@@ -1,13 +1,13 @@
 """One operation as the rules see it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
 from torch import Tensor
 from torch._ops import OpOverload
 
-from prunekit.tracing._factors import Factors, shrink
+from prunekit.tracing._factors import Factors, shrink, tracked
 from prunekit.tracing._labels import LabelTable
 from prunekit.tracing._reason import Reason
 from prunekit.tracing._records import LabelStore
@@ -168,6 +168,20 @@ class Call:
     def mark_consumer(self, labels: Tensor) -> None:
         """Mark labels of a parameter as reading channels."""
         self._table.mark_consumer(labels)
+
+    def mix(self, factor: Tensor, dims: Collection[int], text: str) -> Tensor | None:
+        """
+        Return what is left of a factor when the operation mixes positions along dimensions.
+
+        A factor that describes none of them is untouched. One that describes others as well is collapsed, so that those
+        tell the units apart; one that describes nothing else is frozen, and None is returned.
+        """
+        described = tracked(factor)
+        inside = [dim for dim in described if dim in dims]
+        if inside and len(inside) == len(described):
+            self.freeze(factor, text)
+            return None
+        return self.collapse(factor, inside, text)
 
     def collapse(self, factor: Tensor, dims: Iterable[int], text: str) -> Tensor:
         """Make all labels along dimensions one, so that the factor no longer describes them."""

@@ -140,8 +140,7 @@ class Tracer(TorchDispatchMode):
                 call = Call(func, arguments, inputs, outputs, self.store, self.table, where)
                 call.freeze_all(inputs, "read as a Python number")
             return
-        numbers = (int, float, complex) if is_pointwise(func) else (float, complex)
-        scalars = tuple(value for value in arguments.values() if isinstance(value, numbers) and value == value)
+        scalars = _numbers(func, arguments)
         call = Call(func, arguments, inputs, outputs, self.store, self.table, where)
         if call.name in _COPIES:
             self._apply(call)
@@ -227,6 +226,31 @@ def _asks_for_shape(operation: OpOverload) -> bool:
     """Return whether an operation without tensors among its results looks at shapes and types only."""
     name = operation.overloadpacket.__name__
     return name.startswith(("sym_", "is_", "_has_")) or name in ("size", "stride", "storage_offset", "dim", "numel")
+
+
+_VALUES = frozenset({"value", "fill_value", "s", "alpha", "beta", "scale", "exponent"})
+"""Arguments that are numbers to compute with, whatever the operation."""
+
+
+def _numbers(operation: OpOverload, arguments: Mapping[str, Any]) -> tuple[object, ...]:
+    """Return the numbers that an operation computes with: what the model's code may have made from a size."""
+    if operation.overloadpacket.__name__ == "lift_fresh":  # a constant of the code
+        constant = next(iter(arguments.values()))
+        if not isinstance(constant, FakeTensor) and constant.numel() <= _MAX_CONSTANT:
+            return tuple(constant.reshape(-1).tolist())
+        return ()
+    pointwise = is_pointwise(operation)
+    kinds = (bool, torch.dtype)
+    return tuple(
+        value
+        for name, value in arguments.items()
+        if isinstance(value, float | complex)
+        or (isinstance(value, int) and not isinstance(value, kinds) and (pointwise or name in _VALUES))
+    )
+
+
+_MAX_CONSTANT = 64
+"""Largest number of elements of a constant tensor whose values are compared."""
 
 
 def _same(left: tuple[Tensor, ...], right: tuple[Tensor, ...]) -> bool:

@@ -76,7 +76,7 @@ class Group:
     Parameters
     ----------
     units : ndarray of int, shape (size,)
-        Unit of every index.
+        Unit of every index, -1 where it is frozen.
     minimum : int
         How many indices must stay.
     """
@@ -95,10 +95,13 @@ class UnitGraph:
         What tracing found.
     blocked : iterable of (labels, Reason), default=()
         Labels to freeze besides those that the trace froze.
+    at_least : int, default=1
+        How many indices of every labelled dimension must stay.
     """
 
-    def __init__(self, trace: Trace, blocked: Iterable[tuple[IntArray, Reason]] = ()) -> None:
+    def __init__(self, trace: Trace, blocked: Iterable[tuple[IntArray, Reason]] = (), at_least: int = 1) -> None:
         self.trace = trace
+        self._at_least = at_least
         self.axes: tuple[Axis, ...] = trace.axes
         self._blocked = tuple(blocked)
         self.producers, self.consumers = trace.table.marked()
@@ -129,7 +132,23 @@ class UnitGraph:
         UnitGraph
             New graph over the same trace.
         """
-        return UnitGraph(self.trace, (*self._blocked, *blocked))
+        return UnitGraph(self.trace, (*self._blocked, *blocked), self._at_least)
+
+    def with_at_least(self, at_least: int) -> "UnitGraph":
+        """
+        Return the graph with more indices of every labelled dimension that must stay.
+
+        Parameters
+        ----------
+        at_least : int
+            How many.
+
+        Returns
+        -------
+        UnitGraph
+            New graph over the same trace.
+        """
+        return UnitGraph(self.trace, self._blocked, at_least)
 
     @property
     def frozen(self) -> BoolArray:
@@ -190,12 +209,13 @@ class UnitGraph:
 
     @cached_property
     def groups(self) -> tuple["Group", ...]:
-        """Units along each labelled dimension of which some must stay; those with a frozen entry are left out."""
+        """Units along each labelled dimension of which some must stay, unless enough of them are frozen anyway."""
         found: dict[bytes, Group] = {}
 
         def add(labels: IntArray, minimum: int) -> None:
             units = self.unit_of_label[labels]
-            if units.size >= minimum and (units >= 0).all():
+            minimum = min(max(minimum, self._at_least), units.size)
+            if int((units < 0).sum()) < minimum:
                 found.setdefault(units.tobytes(), Group(units, minimum))
 
         for labels in self.trace.table.kept_in_pairs:

@@ -23,11 +23,9 @@ def attention(call: Call) -> None:
     result: dict[tuple[int, ...], Tensor] = {}
     for tensor in (call["query"], call["key"], call["value"]):
         for factor in call.factors(tensor):
-            mixed = [dim for dim in tracked(factor) if dim >= 2]
-            if mixed and len(mixed) == len(tracked(factor)):
-                call.freeze(factor, "width of a single attention head")
+            heads = call.mix(factor, (2, 3), "width of a single attention head")
+            if heads is None:
                 continue
-            heads = call.collapse(factor, mixed, "attention head")
             dims = tracked(heads)
             if dims in result:
                 call.tie(result[dims], heads, "attention heads that always stay")

@@ -16,13 +16,13 @@ def convolution(call: Call) -> None:
     channel_dim = 1
     inputs, others = [], []
     for factor in call.factors(source):
-        spatial = [dim for dim in tracked(factor) if dim > channel_dim]
-        if spatial:
-            call.freeze(factor, "convolved along a labelled dimension")
-        elif factor.size(channel_dim) > 1:
-            inputs.append(call.collapse(factor, [0], "labelled along the batch"))
+        mixed = call.mix(factor, range(2, source.dim()), "convolved along a labelled dimension")
+        if mixed is None:
+            continue
+        if mixed.size(channel_dim) > 1:
+            inputs.append(call.collapse(mixed, [0], "labelled along the batch"))
         else:
-            others.append(factor)
+            others.append(mixed)
     if not call.is_weight(weight):
         _dynamic(call, inputs, weight, bias)
         call.set(call.out, others)

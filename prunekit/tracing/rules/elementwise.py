@@ -149,8 +149,8 @@ def _stays_weight(call: Call, operands: Sequence[Tensor]) -> bool:
         return bool(operands) and call.is_weight(operands[0]) and not any(map(call.is_weight, operands[1:]))
     if name not in _KEEP_ZEROS or not operands or not all(map(call.is_weight, operands)):
         return False
-    if name in ("add", "sub") and len(operands) != len(call.inputs):
-        return False
+    if name in ("add", "sub") and not len(operands) == len(call.inputs) == 2:
+        return False  # a number, or one position for all, was added
     first = operands[0]
     if any(tensor.shape != first.shape for tensor in operands):
         return False

@@ -59,7 +59,9 @@ def contract(call: Call, left: Tensor, right: Tensor) -> list[Tensor]:
     else:
         kind = "parameters" if weights else "activations"
         for index in (0, 1):
-            outside[index] += _end(call, inside[index], dims[index], f"summed over in a product of {kind}")
+            text = f"summed over in a product of {kind}"
+            mixed = [call.mix(factor, [dims[index]], text) for factor in inside[index]]
+            outside[index] += [factor for factor in mixed if factor is not None]
     return _merge(call, outside)
 
 
@@ -79,17 +81,6 @@ def _read(call: Call, weight: list[Tensor], weight_dim: int, data: list[Tensor],
             call.freeze(factor, "read by a weight whose columns cannot be told apart")
         for column in columns:
             call.tie(factor.movedim(data_dim, -1), column, text)
-
-
-def _end(call: Call, factors: list[Tensor], dim: int, text: str) -> list[Tensor]:
-    """End labels along a dimension: collapse where they describe another one too, else freeze."""
-    kept = []
-    for factor in factors:
-        if len(tracked(factor)) > 1:
-            kept.append(call.collapse(factor, [dim], text))
-        else:
-            call.freeze(factor, text)
-    return kept
 
 
 def _merge(call: Call, outside: list[list[Tensor]]) -> list[Tensor]:

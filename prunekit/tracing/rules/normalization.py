@@ -23,7 +23,7 @@ from prunekit.tracing.rules._registry import rule
 def batch_norm(call: Call) -> None:
     """Tie weight, bias and running statistics, each of shape (channels,), to the channels."""
     source = call["input"]
-    kept = _channel_factors(call, source, "batch norm over a labelled dimension")
+    kept = _per_channel(call, source, "batch norm over a labelled dimension")
     names = ("weight", "bias", "running_mean", "running_var")
     _tie_parameters(call, kept, (call.get(name) for name in names))
     call.set(call.out, kept)
@@ -34,7 +34,7 @@ def group_norm(call: Call) -> None:
     """Tie the channels of each group; one single group cannot lose anything."""
     source, groups = call["input"], int(call["group"])
     kept = []
-    for factor in _channel_factors(call, source, "group norm over a labelled dimension"):
+    for factor in _per_channel(call, source, "group norm over a labelled dimension"):
         if factor.size(1) == 1:
             kept.append(factor)
             continue
@@ -66,15 +66,11 @@ def layer_norm(call: Call) -> None:
     call.set(call.out, kept)
 
 
-def _channel_factors(call: Call, source: Tensor, text: str) -> list[Tensor]:
-    """Return the factors that describe the channels, dimension 1, alone; freeze those that describe others."""
-    kept = []
-    for factor in call.factors(source):
-        if any(dim != 1 for dim in tracked(factor)):
-            call.freeze(factor, text)
-        else:
-            kept.append(factor)
-    return kept
+def _per_channel(call: Call, source: Tensor, text: str) -> list[Tensor]:
+    """Return the factors that describe the channels, dimension 1; what describes other dimensions alone is frozen."""
+    others = [dim for dim in range(source.dim()) if dim != 1]
+    mixed = [call.mix(factor, others, text) for factor in call.factors(source)]
+    return [factor for factor in mixed if factor is not None]
 
 
 def _tie_parameters(call: Call, channels: Iterable[Tensor], parameters: Iterable[Tensor | None]) -> None:

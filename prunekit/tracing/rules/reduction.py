@@ -1,12 +1,14 @@
 """Reductions and softmax: what they mix cannot be removed singly."""
 
 from collections.abc import Sequence
-
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from prunekit.tracing._call import Call
-from prunekit.tracing._factors import drop_dims, tracked
+from prunekit.tracing._factors import drop_dims
 from prunekit.tracing.rules._registry import rule
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @rule(
@@ -45,7 +47,7 @@ def reduce(call: Call) -> None:
     keepdim = bool(call.get("keepdim", False))
     kept: list[Tensor] = []
     for factor in call.factors(source):
-        mixed = _mix(call, factor, dims, f"{call.name} over channels")
+        mixed = call.mix(factor, dims, f"{call.name} over channels")
         if mixed is not None:
             kept.append(drop_dims(mixed, dims, keepdim))
     for out in call.outputs:
@@ -76,19 +78,9 @@ def mix_along(call: Call) -> None:
     source = call.inputs[0]
     dims = _dims(call.get("dim", -1), source.dim())
     text = f"{call.name.strip('_').removeprefix('safe_')} over channels"
-    kept = [mixed for factor in call.factors(source) if (mixed := _mix(call, factor, dims, text)) is not None]
+    kept = [mixed for factor in call.factors(source) if (mixed := call.mix(factor, dims, text)) is not None]
     for out in call.outputs:
         call.set(out, kept)
-
-
-def _mix(call: Call, factor: Tensor, dims: Sequence[int], text: str) -> Tensor | None:
-    inside = [dim for dim in tracked(factor) if dim in dims]
-    if not inside:
-        return factor
-    if len(inside) == len(tracked(factor)):
-        call.freeze(factor, text)
-        return None
-    return call.collapse(factor, inside, text)
 
 
 def _dims(value: int | Sequence[int] | None, ndim: int) -> list[int]:

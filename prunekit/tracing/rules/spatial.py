@@ -1,7 +1,6 @@
 """Operations on the last dimensions: pooling, resizing, padding by reflection. They act on each channel alone."""
 
 from prunekit.tracing._call import Call
-from prunekit.tracing._factors import tracked
 from prunekit.tracing.rules._registry import rule
 
 _NAMES = {
@@ -22,12 +21,10 @@ def _register(spatial_dims: int, names: str) -> None:
     def act_on_channels(call: Call) -> None:
         source = call.inputs[0]
         first = source.dim() - spatial_dims
-        kept = []
-        for factor in call.factors(source):
-            if any(dim >= first for dim in tracked(factor)):
-                call.freeze(factor, f"{call.name} along a labelled dimension")
-            else:
-                kept.append(factor)
+        spatial = range(first, source.dim())
+        text = f"{call.name} along a labelled dimension"
+        mixed = [call.mix(factor, spatial, text) for factor in call.factors(source)]
+        kept = [factor for factor in mixed if factor is not None]
         for other in call.inputs[1:]:
             for factor in call.factors(other):
                 call.freeze(factor, f"{call.name} by positions that are computed from data")
