@@ -127,7 +127,21 @@ def _last_of_each(graph: UnitGraph) -> BoolArray:
     return removed
 
 
-_SPREADS: tuple[Spread, ...] = (_half, _other_half, _first_of_each, _last_of_each)
+def _every_second(graph: UnitGraph) -> BoolArray:
+    removed = np.zeros(graph.n_units, dtype=bool)
+    for layer in graph.layers:
+        units = graph.unit_of_label[graph.filters_of(layer)]
+        removed[units[units >= 0][::2]] = True
+    return removed
+
+
+_SPREADS: tuple[Spread, ...] = (
+    _half,
+    _other_half,
+    _first_of_each,
+    _last_of_each,
+    _every_second,
+)
 """Which units the probes remove, by turns; together they catch whatever counts channels from either end."""
 
 

@@ -24,7 +24,7 @@ def copy_module(module: nn.Module) -> nn.Module:
     """
     memo: dict[int, Any] = {}
     for part in module.modules():
-        for value in part.__dict__.values():
+        for value in torch.utils._pytree.tree_leaves(part.__dict__):
             if isinstance(value, Tensor) and not value.is_leaf:
                 memo[id(value)] = value.detach().clone()
     duplicate = copy.deepcopy(module, memo)
