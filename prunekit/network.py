@@ -437,7 +437,7 @@ class PrunableNetwork(nn.Module):
             Inputs of the network, the example inputs by default.
         rtol : float, default=1e-5
             Largest difference allowed, relative to the largest output. For data types with less than float32's
-            precision it grows with their resolution.
+            precision it is at least 8 times their resolution.
 
         Returns
         -------

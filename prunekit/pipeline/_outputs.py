@@ -159,7 +159,7 @@ class OutputFolder:
         experiment : Experiment
             The experiment.
         """
-        text = yaml.safe_dump(experiment.resolved(), sort_keys=False, default_flow_style=None, width=100)
+        text = yaml.safe_dump(experiment.resolved(), sort_keys=False, default_flow_style=False)
         self._new("experiment.yaml", "the experiment, every default written out").write_text(text, encoding="utf-8")
 
     def write_marker(self, experiment: Experiment) -> None:

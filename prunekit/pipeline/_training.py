@@ -14,32 +14,28 @@ from prunekit.pipeline.schema import NetSection
 OnEpoch = Callable[[int, float], None]
 
 
-def train_dense(section: NetSection, split: Split, seed: int, on_epoch: OnEpoch) -> NeuralNetClassifier:
+def make_dense(section: NetSection, split: Split, seed: int) -> NeuralNetClassifier:
     """
-    Build the net and train it on the training part of the data.
+    Build the net, with fresh weights.
 
     Parameters
     ----------
     section : NetSection
-        The net and how it is trained.
+        The net and how it is to be trained.
     split : Split
         The data; the test part is not looked at.
     seed : int
         Of the division into what is trained on and what is validated on. The random state of torch is the caller's.
-    on_epoch : callable
-        Called after each epoch with the number of epochs done and the validation accuracy.
 
     Returns
     -------
     NeuralNetClassifier
-        The trained net.
+        The initialised net.
 
     Raises
     ------
     InputError
         If the samples do not fit the network.
-    TrainingError
-        If the loss is not finite.
     """
     chosen = {"criterion": section.criterion, "optimizer": section.optimizer}
     net = NeuralNetClassifier(
@@ -58,20 +54,40 @@ def train_dense(section: NetSection, split: Split, seed: int, on_epoch: OnEpoch)
         verbose=0,
     ).initialize()
     _check_samples(net, split)
+    return net
+
+
+def train_dense(net: NeuralNetClassifier, split: Split, on_epoch: OnEpoch) -> None:
+    """
+    Train the net on the training part of the data.
+
+    Parameters
+    ----------
+    net : NeuralNetClassifier
+        The net; it is changed.
+    split : Split
+        The data; the test part is not looked at.
+    on_epoch : callable
+        Called after each epoch with the number of epochs done and the validation accuracy.
+
+    Raises
+    ------
+    TrainingError
+        If the loss is not finite.
+    """
     # Epoch by epoch rather than by a callback, which would be copied with the net and report its fine-tuning, too;
     # and by fit_loop, for fit and partial_fit swallow Ctrl-C.
     net.notify("on_train_begin", X=split.X_train, y=split.y_train)
-    for epoch in range(1, section.max_epochs + 1):
+    for epoch in range(1, net.max_epochs + 1):
         net.fit_loop(split.X_train, split.y_train, epochs=1)
         last = net.history[-1]
         if not np.isfinite(last["train_loss"]):
             raise TrainingError(
                 f"The loss of the dense net must be finite. Got {last['train_loss']} in epoch {epoch} instead; "
-                f"try a smaller 'lr' than {section.lr:g}."
+                f"try a smaller 'lr' than {net.lr:g}."
             )
         on_epoch(epoch, last["valid_acc"])
     net.notify("on_train_end", X=split.X_train, y=split.y_train)
-    return net
 
 
 def _check_samples(net: NeuralNetClassifier, split: Split) -> None:

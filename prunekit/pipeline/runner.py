@@ -1,5 +1,6 @@
 """Run a checked experiment: train, prune, compare, write."""
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -12,11 +13,13 @@ from sklearn.frozen import FrozenEstimator
 from skorch import NeuralNetClassifier
 
 from prunekit._random import seeded_rng
+from prunekit.exceptions import TargetError
+from prunekit.network import PrunableNetwork
 from prunekit.pipeline._data import Split, load_split
 from prunekit.pipeline._outputs import OutputFolder
 from prunekit.pipeline._results import Comparison, Measurement, count_correct, measure_latencies
-from prunekit.pipeline._training import train_dense
-from prunekit.pipeline.schema import Experiment
+from prunekit.pipeline._training import make_dense, train_dense
+from prunekit.pipeline.schema import Experiment, PruneSection
 from prunekit.pruner import TaylorPruner
 
 __all__ = ["Listener", "RunResult", "run_experiment"]
@@ -129,6 +132,10 @@ def run_experiment(experiment: Experiment, folder: str | Path, listener: Listene
         If ``folder`` holds something else than an earlier run.
     InputError
         If the data do not fit the network.
+    NothingToPruneError
+        If no filter of the network can be removed.
+    TargetError
+        If the target cannot be reached. Up to here nothing is trained yet.
     TrainingError
         If the loss is not finite.
     """
@@ -136,7 +143,9 @@ def run_experiment(experiment: Experiment, folder: str | Path, listener: Listene
     with OutputFolder(folder) as output, _threads(experiment.compute.threads), seeded_rng(experiment.seed):
         split = load_split(experiment.data, experiment.seed)
         listener.on_data(split)
-        dense = train_dense(experiment.net, split, experiment.seed, listener.on_epoch)
+        dense = make_dense(experiment.net, split, experiment.seed)
+        _check_target(experiment.prune, dense, split)
+        train_dense(dense, split, listener.on_epoch)
         listener.on_prune()
         pruner = TaylorPruner(
             FrozenEstimator(dense),
@@ -178,6 +187,19 @@ def _threads(number: int | None) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def _check_target(section: PruneSection, dense: NeuralNetClassifier, split: Split) -> None:
+    """Refuse a target that the network cannot reach, before it is trained."""
+    names = ("criterion", "include", "exclude", "min_channels", "round_to", "max_layer_reduction")
+    constraints = {name: getattr(section, name) for name in names}
+    example = torch.as_tensor(split.X_train[:2], device=dense.device)
+    largest = PrunableNetwork(dense.module_, example, **constraints).max_reduction(section.reduction_of)
+    if largest < section.target_reduction:
+        raise TargetError(
+            f"The 'target_reduction' key of prune must be at most {math.floor(1000 * largest) / 1000:g} of "
+            f"{section.reduction_of} for this network and these constraints. Got {section.target_reduction:g} instead."
+        )
 
 
 def _compare(

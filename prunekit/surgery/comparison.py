@@ -43,7 +43,7 @@ def compare(masked: nn.Module, compacted: nn.Module, inputs: Inputs, rtol: float
         What both get.
     rtol : float
         Largest difference allowed, relative to the largest output. For data types with less than float32's precision
-        it grows with their resolution.
+        it is at least 8 times their resolution.
 
     Returns
     -------
@@ -70,7 +70,7 @@ def compare(masked: nn.Module, compacted: nn.Module, inputs: Inputs, rtol: float
     worst = 0.0
     for name, tensor in expected.items():
         difference = _relative_difference(tensor, got[name])
-        if not difference <= rtol * _resolution(tensor):
+        if not difference <= _tolerance(tensor, rtol):
             raise VerificationError(
                 f"The masked and the compacted network must agree to {rtol:g} of the largest output. Got "
                 f"{difference:.3g} in '{name}' instead. Nothing was returned; please report this network."
@@ -110,8 +110,8 @@ def _relative_difference(expected: Tensor, got: Tensor) -> float:
     return difference / scale if scale else (0.0 if difference == 0.0 else float("inf"))
 
 
-def _resolution(tensor: Tensor) -> float:
-    """Return the resolution of a data type in units of float32's, at least 1."""
+def _tolerance(tensor: Tensor, rtol: float) -> float:
     if not (tensor.is_floating_point() or tensor.is_complex()):
-        return 1.0
-    return max(1.0, torch.finfo(tensor.dtype).eps / torch.finfo(torch.float32).eps)
+        return rtol
+    resolution = torch.finfo(tensor.dtype).eps
+    return rtol if resolution <= torch.finfo(torch.float32).eps else max(rtol, 8 * resolution)

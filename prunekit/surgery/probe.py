@@ -44,7 +44,7 @@ class Failure:
     text : str
         What went wrong there.
     labels : ndarray of int or None, default=None
-        Labels to blame, None where the operation tells them.
+        Labels that are certainly to blame; the operation tells the others.
     """
 
     run: int
@@ -94,7 +94,7 @@ def prove(module: nn.Module, graph: UnitGraph) -> tuple[UnitGraph, tuple[Repair,
             continue
         repaired = _repair(module, graph, repairs, failure, _SPREADS[spread])
         if repaired is None:
-            graph = _freeze(module, graph, repairs, failure)
+            graph = _freeze(module, graph, repairs, failure, _SPREADS[spread])
         else:
             repairs = repaired
         spread = 0
@@ -232,7 +232,9 @@ def probe(
             watcher = _Watcher(graph, run, kept)
             try:
                 found = tracer.forward(inputs.args, inputs.kwargs, run.training, watch=watcher)
-            except (_DeviationError, LabelConflictError) as exc:
+            except LabelConflictError as exc:
+                return Failure(number, max(len(tracer.run.operations) - 1, 0), str(exc), exc.labels)
+            except _DeviationError as exc:
                 return Failure(number, max(len(tracer.run.operations) - 1, 0), str(exc))
             except Exception as exc:
                 return Failure(number, min(len(tracer.run.operations), len(run.operations) - 1), _first_line(exc))
@@ -319,18 +321,19 @@ def _sizes(graph: UnitGraph, record: OperationRecord) -> Iterator[tuple[int, NDA
         yield number, counted.reshape(-1, 1).numpy()
 
 
-def _freeze(module: nn.Module, graph: UnitGraph, repairs: tuple[Repair, ...], failure: Failure) -> UnitGraph:
+def _freeze(
+    module: nn.Module, graph: UnitGraph, repairs: tuple[Repair, ...], failure: Failure, spread: Spread
+) -> UnitGraph:
     """Freeze what the failing operation works on, at least one unit."""
-    if failure.labels is not None:
-        return graph.with_blocked([(failure.labels, Reason(failure.text))])
     record = graph.trace.runs[failure.run].operations[failure.operation]
     reason = Reason(failure.text, record.name.rpartition(".")[0], record.module, record.location)
     data = [tensor for tensor in record.inputs if not graph.trace.store.is_weight(tensor)]
-    for tensors in (data, record.inputs, record.outputs):
-        labels = _labels_of(graph, tensors)
-        if labels.size:
-            return graph.with_blocked([(labels, reason)])
-    return graph.with_blocked([(_culprits(module, graph, repairs), reason)])
+    labels = _labels_of(graph, data)
+    if failure.labels is not None:
+        labels = np.union1d(labels, failure.labels[graph.unit_of_label[failure.labels] >= 0])
+    if not labels.size:
+        labels = _culprits(module, graph, repairs, spread)
+    return graph.with_blocked([(labels, reason)])
 
 
 def _labels_of(graph: UnitGraph, tensors: tuple[Tensor, ...] | list[Tensor]) -> NDArray[np.int64]:
@@ -339,18 +342,15 @@ def _labels_of(graph: UnitGraph, tensors: tuple[Tensor, ...] | list[Tensor]) -> 
     return labels[graph.unit_of_label[labels] >= 0]
 
 
-def _culprits(module: nn.Module, graph: UnitGraph, repairs: tuple[Repair, ...]) -> NDArray[np.int64]:
-    """Return the labels of the layers that fail when they alone lose filters, of all layers if none does."""
+def _culprits(module: nn.Module, graph: UnitGraph, repairs: tuple[Repair, ...], spread: Spread) -> NDArray[np.int64]:
+    """Return the filters of the layers that fail when they alone lose filters, of all layers if none does."""
+    removed = _keeping(graph, spread(graph), 2)
     found = []
-    for axis in graph.axes:
-        labels = np.arange(axis.start, axis.start + axis.size)
-        units = graph.unit_of_label[labels]
-        if not graph.producers[labels].any() or (units < 0).all():
-            continue
-        removed = np.zeros(graph.n_units, dtype=bool)
-        removed[units[units >= 0][:-1:2]] = True
-        if removed.any() and probe(module, graph, repairs, removed) is not None:
-            found.append(labels[units >= 0])
-    if not found:
-        return np.flatnonzero(graph.unit_of_label >= 0)
-    return np.concatenate(found)
+    for layer in graph.layers:
+        labels = graph.filters_of(layer)
+        labels = labels[graph.unit_of_label[labels] >= 0]
+        alone = np.zeros_like(removed)
+        alone[graph.unit_of_label[labels]] = removed[graph.unit_of_label[labels]]
+        if alone.any() and probe(module, graph, repairs, alone) is not None:
+            found.append(labels)
+    return np.concatenate(found) if found else np.flatnonzero(graph.unit_of_label >= 0)

@@ -14,13 +14,28 @@ from prunekit.tracing._reason import Reason
 FIXED = 0
 """The label of positions that always stay, e.g. those of the network's input in a concatenation."""
 
-IntArray = NDArray[np.int64]
 
 MISPLACED = "with fewer channels the model's code puts them in other places than with all"
 
 
+IntArray = NDArray[np.int64]
+
+
 class LabelConflictError(Exception):
-    """Two labels met that are not equal: the compacted network does not follow the labels here."""
+    """
+    Two labels met that are not equal: the compacted network does not follow the labels here.
+
+    Parameters
+    ----------
+    text : str
+        What happens.
+    labels : ndarray of int
+        The labels.
+    """
+
+    def __init__(self, text: str, labels: IntArray) -> None:
+        super().__init__(text)
+        self.labels = labels
 
 
 class LabelTable:
@@ -147,7 +162,8 @@ class CheckingTable(LabelTable):
         try:
             pairs = _pairs(left, right)
         except RuntimeError as exc:
-            raise LabelConflictError(MISPLACED) from exc
+            met = torch.cat([left.reshape(-1), right.reshape(-1)]).unique().numpy()
+            raise LabelConflictError(MISPLACED, met[met < self._base]) from exc
         fresh = (pairs >= self._base).any(axis=1)
         self._edges.append(pairs[fresh])
         pairs = pairs[~fresh]
@@ -155,7 +171,7 @@ class CheckingTable(LabelTable):
         if differing.size:
             fixed = (differing == FIXED).any(axis=1)
             if not fixed.all() or self._prunable[differing].any():
-                raise LabelConflictError(MISPLACED)
+                raise LabelConflictError(MISPLACED, np.unique(differing))
 
     def contradictions(self) -> IntArray:
         """
@@ -177,7 +193,7 @@ class CheckingTable(LabelTable):
         """Raise `LabelConflictError` if a label that may be removed would be frozen here."""
         known = labels.reshape(-1).numpy()
         if self._prunable[known[known < self._base]].any():
-            raise LabelConflictError(reason.text)
+            raise LabelConflictError(reason.text, known[known < self._base])
 
 
 def _pairs(left: Tensor, right: Tensor) -> IntArray:

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -210,6 +210,8 @@ def trace(module: nn.Module, inputs: Inputs) -> Trace:
         for candidate in candidates:
             try:
                 return _trace_once(module, candidate, fake)
+            except InputError:
+                raise
             except Exception as exc:  # any error of the user's forward
                 failure = exc
     raise InputError(_describe(module, inputs, failure)) from failure
@@ -228,9 +230,23 @@ def _trace_once(module: nn.Module, inputs: Inputs, fake: bool) -> Trace:
         tracer = Tracer(duplicate, table, draw)
         ready = prepare(inputs)
         runs = [tracer.forward(ready.args, ready.kwargs, training=False)]
-        with suppress(Exception):
+        try:
             runs.append(tracer.forward(ready.args, ready.kwargs, training=True))
+        except Exception as exc:
+            _check_all_used(duplicate, runs[0], exc)
     return Trace(table, tracer.store, tuple(axes), tuple(runs), inputs, inputs.batch_size(), fake)
+
+
+def _check_all_used(module: nn.Module, run: RunRecord, failure: Exception) -> None:
+    """Refuse a network that does not run in training mode if that mode has parameters of its own."""
+    used = {id(tensor) for record in run.operations for tensor in record.inputs}
+    for name, parameter in module.named_parameters():
+        if id(parameter) not in used:
+            raise InputError(
+                f"{type(module).__name__} does not run in training mode on the example inputs, and '{name}' is not "
+                "used in eval mode, so it cannot be told what reads or makes its channels. Give example inputs that "
+                f"training takes as well. Got {type(failure).__name__}: {failure}"
+            ) from failure
 
 
 def _describe(module: nn.Module, inputs: Inputs, failure: Exception | None) -> str:
