@@ -1,6 +1,7 @@
 """The ``prunekit`` command."""
 
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -89,14 +90,25 @@ def validate(file: PipelineFile) -> None:
 
 @contextmanager
 def _errors_told() -> Iterator[None]:
-    """Turn the package's errors into a message and an exit code; anything else is a bug and keeps its traceback."""
-    try:
-        yield
-    except PrunekitError as exc:
-        message = Text.assemble(("Error: ", "bold red"), str(exc))
-        Console(stderr=True, highlight=False, soft_wrap=True).print(message)
-        is_usage = isinstance(exc, (PipelineFileError, ParameterError))
-        raise typer.Exit(EXIT_USAGE if is_usage else EXIT_FAILED) from exc
+    """Tell warnings without their place in the code, and turn the package's errors into a message and an exit code."""
+    with warnings.catch_warnings():
+        warnings.showwarning = _show_warning
+        try:
+            yield
+        except PrunekitError as exc:
+            _tell("Error", "bold red", str(exc))
+            is_usage = isinstance(exc, (PipelineFileError, ParameterError))
+            raise typer.Exit(EXIT_USAGE if is_usage else EXIT_FAILED) from exc
+
+
+def _show_warning(message: Warning | str, *place: Any, **more: Any) -> None:
+    """Stand in for `warnings.showwarning`."""
+    _tell("Warning", "bold yellow", str(message))
+
+
+def _tell(kind: str, style: str, text: str) -> None:
+    """Print a message to the standard error."""
+    Console(stderr=True, highlight=False, soft_wrap=True).print(Text.assemble((f"{kind}: ", style), text))
 
 
 class _TerminalListener(Listener):

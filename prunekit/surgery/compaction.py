@@ -29,7 +29,7 @@ def compact(module: nn.Module, plan: PruningPlan) -> nn.Module:
     PlanError
         If the plan does not fit the network.
     """
-    plan.check(named_tensors(module))
+    plan.check(module)
     duplicate = copy_module(module)
     apply_plan_(duplicate, plan)
     return duplicate

@@ -2,17 +2,16 @@
 
 import itertools
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import nn
 
 from prunekit.exceptions import PlanError
 from prunekit.surgery.attributes import Repair
-from prunekit.tracing import UnitGraph
+from prunekit.tracing import UnitGraph, named_tensors
 
 PROTOCOL = 1
 """Version of the document that `PruningPlan.to_json` writes."""
@@ -133,26 +132,27 @@ class PruningPlan:
                 for module, names in document["attributes"].items()
                 for name, value in names.items()
             )
-        except (ValueError, KeyError, TypeError, AttributeError) as exc:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as exc:
             if isinstance(exc, PlanError):
                 raise
             raise PlanError(f"The text is no pruning plan: {type(exc).__name__}: {exc}") from exc
         return cls(kept, attributes)
 
-    def check(self, tensors: Mapping[str, Tensor]) -> None:
+    def check(self, module: nn.Module) -> None:
         """
         Check that the plan fits a dense network.
 
         Parameters
         ----------
-        tensors : Mapping of str to Tensor
-            Parameters and buffers by name.
+        module : Module
+            The network.
 
         Raises
         ------
         PlanError
             Naming the first difference.
         """
+        tensors, modules = named_tensors(module), dict(module.named_modules())
         for entry in self.kept:
             where = f"dimension {entry.dim} of '{entry.tensor}'"
             if entry.tensor not in tensors:
@@ -167,6 +167,14 @@ class PruningPlan:
             rising = all(left < right for left, right in itertools.pairwise(indices))
             if not indices or not rising or indices[0] < 0 or indices[-1] >= entry.size:
                 raise PlanError(f"The plan keeps impossible indices along {where}, which has size {entry.size}.")
+        for change in self.attributes:
+            if change.module not in modules:
+                raise PlanError(f"The plan does not fit the network: it has no module '{change.module}'.")
+            if type(vars(modules[change.module]).get(change.name)) is not int or change.value < 1:
+                raise PlanError(
+                    f"The plan does not fit the network: '{change.module}' has no integer attribute '{change.name}' "
+                    f"that could be {change.value}."
+                )
 
 
 def make_plan(graph: UnitGraph, removed: NDArray[np.bool_], repairs: tuple[Repair, ...] = ()) -> PruningPlan:

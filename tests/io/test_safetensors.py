@@ -1,0 +1,142 @@
+"""Files with weights and plan."""
+
+import json
+
+import pytest
+import safetensors.torch
+import torch
+from torch import nn
+
+from prunekit import PrunableNetwork, load, save
+from prunekit.exceptions import ParameterTypeError, PlanError
+from prunekit.surgery import PruningPlan
+from tests.nets import PlainCNN, ResNet, dense_net, randomise
+
+
+def prune(module: nn.Module, sample: torch.Tensor, count: int = 6) -> PrunableNetwork:
+    network = PrunableNetwork(randomise(module).eval(), sample, criterion="random")
+    network.update_prunables(count)
+    return network
+
+
+@pytest.mark.parametrize(("make", "shape"), [(PlainCNN, (3, 8, 8)), (ResNet, (3, 16, 16)), (dense_net, (6,))])
+def test_round_trip_into_a_fresh_dense_network(tmp_path, make, shape):
+    sample = torch.randn(4, *shape)
+    network = prune(make(), sample)
+    smaller = network.compact()
+    fresh = make()
+    before = {name: tensor.clone() for name, tensor in fresh.state_dict().items()}
+
+    path = save(smaller, tmp_path / "deep" / "net.safetensors", network.plan)
+    loaded = load(path, fresh)
+
+    assert torch.equal(loaded.eval()(sample), smaller(sample))
+    assert type(loaded) is type(smaller)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in fresh.state_dict().items())
+    assert [file.name for file in path.parent.iterdir()] == ["net.safetensors"]
+
+
+def test_shared_parameters_stay_shared(tmp_path):
+    def make() -> nn.Module:
+        first, second = nn.Linear(6, 6), nn.Linear(6, 6)
+        second.weight = first.weight
+        return nn.Sequential(nn.Linear(4, 6), first, second, nn.Linear(6, 2))
+
+    network = prune(make(), torch.randn(2, 4), 2)
+    loaded = load(save(network.compact(), tmp_path / "net.safetensors", network.plan), make())
+
+    assert loaded[1].weight is loaded[2].weight
+    assert loaded[1].weight.shape == (4, 4)
+
+
+def test_half_precision(tmp_path):
+    network = prune(dense_net().bfloat16(), torch.randn(2, 6).bfloat16())
+    smaller = network.compact()
+
+    loaded = load(save(smaller, tmp_path / "net.safetensors", network.plan), dense_net().bfloat16())
+
+    assert {t.dtype for t in loaded.parameters()} == {torch.bfloat16}
+    assert all(torch.equal(a, b) for a, b in zip(loaded.parameters(), smaller.parameters(), strict=True))
+
+
+def test_an_unpruned_network_needs_no_plan(tmp_path):
+    module = dense_net()
+
+    loaded = load(save(module, tmp_path / "net.safetensors"), dense_net())
+
+    assert all(torch.equal(a, b) for a, b in zip(loaded.parameters(), module.parameters(), strict=True))
+
+
+def test_an_old_file_stays_whole_when_writing_fails(tmp_path, monkeypatch):
+    path = save(dense_net(), tmp_path / "net.safetensors")
+    content = path.read_bytes()
+    monkeypatch.setattr("os.fsync", lambda handle: (_ for _ in ()).throw(OSError("disk full")))
+
+    with pytest.raises(OSError, match="disk full"):
+        save(dense_net(), path)
+
+    assert path.read_bytes() == content
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_wrong_class_names_the_first_difference(tmp_path):
+    network = prune(PlainCNN(), torch.randn(1, 3, 8, 8))
+    path = save(network.compact(), tmp_path / "net.safetensors", network.plan)
+
+    with pytest.raises(PlanError, match=r"it has no parameter or buffer '(conv|bn)1.weight'"):
+        load(path, dense_net())
+
+
+def test_weights_without_their_plan_do_not_fit(tmp_path):
+    network = prune(dense_net(), torch.randn(1, 6))
+    path = save(network.compact(), tmp_path / "net.safetensors", PruningPlan())
+
+    with pytest.raises(PlanError, match=r"does not fit Sequential: '0.weight' must be \(8, 6\) torch.float32. Got"):
+        load(path, dense_net())
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "is no safetensors file"),
+        (b"\x80\x04K\x01.", "is no safetensors file"),
+        ((10**15).to_bytes(8, "little") + b"{}", "is no safetensors file"),
+        (
+            safetensors.torch.save({"a": torch.zeros(2)}),
+            "must be a file that prunekit.save wrote with protocol 1. Got protocol None",
+        ),
+        (safetensors.torch.save({"a": torch.zeros(2)}, {"prunekit_protocol": "9"}), "Got protocol '9' instead"),
+        (safetensors.torch.save({"a": torch.zeros(2)}, {"prunekit_protocol": "1"}), "is no pruning plan"),
+        (
+            safetensors.torch.save(
+                {"a": torch.zeros(2)}, {"prunekit_protocol": "1", "prunekit_plan": PruningPlan().to_json()}
+            ),
+            "'0.bias' is missing in '",
+        ),
+        (
+            safetensors.torch.save(
+                {"a": torch.zeros(2)},
+                {
+                    "prunekit_protocol": "1",
+                    "prunekit_plan": json.dumps({"protocol": 1, "kept": {}, "attributes": {"__class__": {"x": 1}}}),
+                },
+            ),
+            "does not fit the network: it has no module '__class__'",
+        ),
+    ],
+)
+def test_broken_and_hostile_files(tmp_path, content, message):
+    path = tmp_path / "net.safetensors"
+    path.write_bytes(content)
+
+    with pytest.raises(PlanError, match=message):
+        load(path, dense_net())
+
+
+def test_save_refuses_what_is_no_network(tmp_path):
+    with pytest.raises(
+        ParameterTypeError, match=r"'network' parameter of save must be a torch module.* Got dict instead"
+    ):
+        save({}, tmp_path / "net.safetensors")
+
+    assert not list(tmp_path.iterdir())

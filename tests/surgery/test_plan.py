@@ -1,0 +1,149 @@
+"""Plans as documents."""
+
+import json
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from prunekit import PrunableNetwork
+from prunekit.exceptions import PlanError
+from prunekit.surgery import AttributeChange, KeptIndices, PruningPlan, compact
+from tests.nets import PlainCNN, dense_net
+
+
+@pytest.fixture
+def pruned() -> PrunableNetwork:
+    network = PrunableNetwork(PlainCNN(), torch.randn(1, 3, 8, 8), criterion="random")
+    network.update_prunables(6)
+    return network
+
+
+def test_round_trip(pruned):
+    assert PruningPlan.from_json(pruned.plan.to_json()) == pruned.plan
+
+
+def test_document_reads_well():
+    plan = PruningPlan((KeptIndices("conv.weight", 0, 4, (0, 2)),), (AttributeChange("", "width", 2),))
+
+    assert json.loads(plan.to_json()) == {
+        "protocol": 1,
+        "kept": {"conv.weight": {"0": {"size": 4, "indices": [0, 2]}}},
+        "attributes": {"": {"width": 2}},
+    }
+
+
+def test_plan_applies_to_another_checkpoint_of_the_class(pruned):
+    other = PlainCNN()
+
+    smaller = compact(other, pruned.plan)
+
+    kept = next(entry for entry in pruned.plan.kept if (entry.tensor, entry.dim) == ("conv1.weight", 0)).indices
+    assert torch.equal(smaller.conv1.weight, other.conv1.weight[list(kept)])
+    assert {name: t.shape for name, t in smaller.state_dict().items()} == {
+        name: t.shape for name, t in pruned.compact().state_dict().items()
+    }
+
+
+def test_empty_plan_copies():
+    module = dense_net()
+    copied = compact(module, PruningPlan())
+
+    assert copied is not module
+    assert all(torch.equal(a, b) and a is not b for a, b in zip(module.parameters(), copied.parameters(), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        (KeptIndices("gone.weight", 0, 8, (0,)), "it has no parameter or buffer 'gone.weight'"),
+        (
+            KeptIndices("0.weight", 0, 9, (0,)),
+            r"dimension 0 of '0.weight' must have size 9, but '0.weight' has shape \(8, 6\)",
+        ),
+        (KeptIndices("0.weight", 7, 8, (0,)), "dimension 7 of '0.weight' must have size 8"),
+        (KeptIndices("0.weight", 0, 8, ()), "keeps impossible indices along dimension 0 of '0.weight'"),
+        (KeptIndices("0.weight", 0, 8, (3, 1)), "keeps impossible indices"),
+        (KeptIndices("0.weight", 0, 8, (1, 1)), "keeps impossible indices"),
+        (KeptIndices("0.weight", 0, 8, (-1, 2)), "keeps impossible indices"),
+        (KeptIndices("0.weight", 0, 8, (2, 8)), "keeps impossible indices"),
+    ],
+)
+def test_plan_that_does_not_fit_names_the_first_difference(entry, message):
+    module = dense_net()
+    before = [parameter.clone() for parameter in module.parameters()]
+
+    with pytest.raises(PlanError, match=message):
+        compact(module, PruningPlan((entry,)))
+
+    assert all(torch.equal(a, b) for a, b in zip(before, module.parameters(), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (AttributeChange("gone", "width", 2), "it has no module 'gone'"),
+        (AttributeChange("0", "forward", 2), "'0' has no integer attribute 'forward'"),
+        (AttributeChange("0", "training", 2), "'0' has no integer attribute 'training'"),
+        (AttributeChange("0", "in_features", 0), "'in_features' that could be 0"),
+    ],
+)
+def test_plan_changes_integer_attributes_only(change, message):
+    with pytest.raises(PlanError, match=message):
+        compact(dense_net(), PruningPlan((), (change,)))
+
+
+def test_newer_protocol_is_refused_with_the_remedy():
+    with pytest.raises(PlanError, match=r"has protocol 2, this version of prunekit reads 1. Update prunekit"):
+        PruningPlan.from_json('{"protocol": 2, "kept": {}, "attributes": {}}')
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda children: (
+        st.lists(children, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["protocol", "kept", "attributes", "size", "indices", "0", "x"]), children, max_size=4
+        )
+    ),
+    max_leaves=12,
+)
+
+
+@given(JSON)
+@settings(max_examples=200, deadline=None, derandomize=True)
+def test_any_other_document_is_a_plan_error(document):
+    if isinstance(document, dict):
+        document = {"protocol": 1, **document}
+    try:
+        plan = PruningPlan.from_json(json.dumps(document))
+    except PlanError:
+        return
+    assert PruningPlan.from_json(plan.to_json()) == plan
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", "1", '{"protocol": 1}', "[" * 100_000])
+def test_broken_text_is_a_plan_error(text):
+    with pytest.raises(PlanError):
+        PruningPlan.from_json(text)
+
+
+def test_repaired_attributes_travel_with_the_plan():
+    lstm = nn.LSTM(3, 6, batch_first=True)
+
+    class Last(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.lstm = lstm
+            self.head = nn.Linear(6, 2)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.head(self.lstm(x)[0][:, -1])
+
+    network = PrunableNetwork(Last(), torch.randn(2, 5, 3), criterion="random")
+    network.update_prunables(2)
+
+    assert AttributeChange("lstm", "hidden_size", 4) in network.plan.attributes
+    assert network.compact().lstm.hidden_size == 4
