@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from prunekit._validation import check_choice, check_integer, check_interval
 from prunekit.cost import RESOURCES, CostModel, Resource, layer_table
-from prunekit.exceptions import NothingToPruneError, TrainingError
+from prunekit.exceptions import NothingToPruneError, ParameterError, TrainingError
 from prunekit.importance import Criterion, Gradients, Observation, UnitSums, make_criterion
 from prunekit.surgery import (
     Constraints,
@@ -387,10 +387,22 @@ class PrunableNetwork(nn.Module):
         Parameters
         ----------
         snapshot : NetworkSnapshot
-            What `snapshot` returned.
+            What `snapshot` of this network returned.
+
+        Raises
+        ------
+        ParameterError
+            If it is the snapshot of another network; nothing is changed then.
         """
+        own = named_tensors(self.module)
+        fits = snapshot.removed.shape == self._removed.shape and own.keys() == snapshot.tensors.keys()
+        if not fits or any(tensor.shape != snapshot.tensors[name].shape for name, tensor in own.items()):
+            raise ParameterError(
+                "The 'snapshot' parameter of restore must be a snapshot of this network. Got one of another network "
+                "instead."
+            )
         with torch.no_grad():
-            for name, tensor in named_tensors(self.module).items():
+            for name, tensor in own.items():
                 tensor.data.copy_(snapshot.tensors[name])
         self._removed = snapshot.removed.copy()
         self._masks.update(self._removed)
@@ -487,6 +499,7 @@ class PrunableNetwork(nn.Module):
 
     def _before_forward(self, module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         self.apply_masks()
+        self._gradients.begin()
         for value in (*args, *kwargs.values()):
             if isinstance(value, Tensor) and value.dim():
                 self._batch_size = value.size(0)

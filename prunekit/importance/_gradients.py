@@ -38,6 +38,14 @@ class Gradients:
                 found[name] = gradient
         return found
 
+    def begin(self) -> None:
+        """Forget what frozen parameters got before the gradients of the others were set to none or zero."""
+        if not self._taken:
+            return
+        trained = [parameter.grad for name, parameter in self._module.named_parameters() if name not in self._frozen]
+        if trained and all(gradient is None or not bool(gradient.any()) for gradient in trained):
+            self._taken.clear()
+
     def freeze_again_(self, module: nn.Module) -> None:
         """Freeze the parameters of a copy of the network that were frozen in the first place."""
         for name, parameter in module.named_parameters():

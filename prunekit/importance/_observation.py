@@ -53,14 +53,15 @@ class UnitSums:
 
     def _sum(self, plan: list[tuple[Axis, Tensor, Tensor]], values: dict[str, Tensor]) -> Tensor:
         device = next((value.device for value in values.values()), torch.device("cpu"))
-        total = torch.zeros(self.n_units, device=device)
+        wide = torch.float32 if device.type == "mps" else torch.float64  # squares of tiny losses must not underflow
+        total = torch.zeros(self.n_units, device=device, dtype=wide)
         for axis, indices, units in plan:
             value = values.get(axis.tensor)
             if value is None:
                 continue
             others = [dim for dim in range(value.dim()) if dim != axis.dim]
-            line = value.sum(dim=others, dtype=torch.float32) if others else value.float()
-            total.index_add_(0, units.to(device), line.to(device)[indices.to(device)])
+            line = value.sum(dim=others) if others else value
+            total.index_add_(0, units.to(device), line.to(device, wide)[indices.to(device)])
         return total
 
 

@@ -7,8 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from prunekit._random import preserve_rng
 from prunekit.exceptions import VerificationError
-from prunekit.tracing import Inputs, named_outputs
+from prunekit.tracing import Inputs, device_of, named_outputs
 
 
 def evaluate(module: nn.Module, inputs: Inputs) -> Any:
@@ -55,9 +56,12 @@ def compare(masked: nn.Module, compacted: nn.Module, inputs: Inputs, rtol: float
     VerificationError
         If it is larger than allowed.
     """
-    expected = named_outputs(evaluate(masked, inputs))
+    device = device_of(masked)
+    with preserve_rng(device):  # networks that draw random numbers draw the same ones
+        expected = named_outputs(evaluate(masked, inputs))
     try:
-        got = named_outputs(evaluate(compacted, inputs))
+        with preserve_rng(device):
+            got = named_outputs(evaluate(compacted, inputs))
     except Exception as exc:
         raise VerificationError(
             f"The compacted network does not run: {type(exc).__name__}: {exc}. Nothing was returned; please report "

@@ -43,7 +43,7 @@ def prove_units(
     graph = UnitGraph(trace(module, inputs))
     blocked: list[tuple[NDArray[np.int64], Reason]] = []
     for name, given in (("include", include), ("exclude", exclude)):
-        patterns = _patterns(given)
+        patterns = _patterns(name, given)
         if patterns is None:
             continue
         _check_patterns(name, patterns, graph)
@@ -88,10 +88,16 @@ def check_module(module: object) -> nn.Module:
     return module
 
 
-def _patterns(value: Patterns) -> tuple[str, ...] | None:
+def _patterns(name: str, value: object) -> tuple[str, ...] | None:
     if value is None:
         return None
-    return (value,) if isinstance(value, str) else tuple(value)
+    patterns = (value,) if isinstance(value, str) else tuple(value) if isinstance(value, Iterable) else (value,)
+    if not all(isinstance(pattern, str) for pattern in patterns):
+        raise ParameterTypeError(
+            f"The '{name}' parameter must be a pattern of layer names, such as 'features.*', or a list of those. "
+            f"Got {value!r} instead."
+        )
+    return patterns
 
 
 def _check_patterns(name: str, patterns: tuple[str, ...], graph: UnitGraph) -> None:

@@ -5,7 +5,7 @@ from prunekit.tracing._factors import tracked
 from prunekit.tracing._labels import MISPLACED, CheckingTable, LabelConflictError, LabelTable
 from prunekit.tracing._reason import Reason
 from prunekit.tracing._records import OperationRecord, RunRecord
-from prunekit.tracing._trace import Axis, Inputs, Trace, duplicate_inputs, sandbox, trace
+from prunekit.tracing._trace import Axis, Inputs, Trace, device_of, duplicate_inputs, sandbox, trace
 from prunekit.tracing._tracer import Tracer, named_outputs, named_tensors, tensors_of
 from prunekit.tracing._units import Group, Slice, Unit, UnitGraph
 
@@ -26,6 +26,7 @@ __all__ = [
     "Unit",
     "UnitGraph",
     "copy_module",
+    "device_of",
     "duplicate_inputs",
     "named_outputs",
     "named_tensors",

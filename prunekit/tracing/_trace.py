@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from prunekit._random import preserve_rng
 from prunekit.exceptions import InputError
 from prunekit.tracing._copy import copy_module, fake_copy, fake_inputs
 from prunekit.tracing._labels import LabelTable
@@ -170,16 +171,31 @@ def sandbox(module: nn.Module, fake: bool) -> Iterator[tuple[nn.Module, Any]]:
     tuple of Module and callable
         The copy, and a function from `Inputs` to `Inputs`.
     """
-    with ExitStack() as stack:
+    with preserve_rng(device_of(module)):
         if fake:
             mode = FakeTensorMode(allow_non_fake_inputs=True)
             duplicate = fake_copy(module, mode)
-            stack.enter_context(mode)
-            yield duplicate, lambda inputs: Inputs(*fake_inputs((inputs.args, dict(inputs.kwargs)), mode))
+            with mode:
+                yield duplicate, lambda inputs: Inputs(*fake_inputs((inputs.args, dict(inputs.kwargs)), mode))
         else:
-            devices = {tensor.device for tensor in named_tensors(module).values() if tensor.is_cuda}
-            stack.enter_context(torch.random.fork_rng(devices=[device.index or 0 for device in devices]))
             yield copy_module(module), lambda inputs: inputs.map(lambda tensor: tensor.detach().clone())
+
+
+def device_of(module: nn.Module) -> torch.device | None:
+    """
+    Return the device of the first parameter or buffer.
+
+    Parameters
+    ----------
+    module : Module
+        A network.
+
+    Returns
+    -------
+    device or None
+        None if it has neither.
+    """
+    return next((tensor.device for tensor in named_tensors(module).values()), None)
 
 
 def trace(module: nn.Module, inputs: Inputs) -> Trace:
