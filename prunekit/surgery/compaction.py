@@ -2,9 +2,10 @@
 
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensor
 
 from prunekit.surgery.attributes import update_attributes_
-from prunekit.surgery.plan import PruningPlan
+from prunekit.surgery.plan import KeptIndices, PruningPlan
 from prunekit.tracing import copy_module, named_tensors
 
 
@@ -47,17 +48,26 @@ def apply_plan_(module: nn.Module, plan: PruningPlan) -> None:
         What stays; it must fit.
     """
     dense = named_tensors(module)
-    sliced: dict[int, Tensor] = {}
+    entries: dict[str, list[KeptIndices]] = {}
     for entry in plan.kept:
-        old = dense[entry.tensor]
-        current = sliced.get(id(old), old.detach())
-        indices = torch.tensor(entry.indices, device=current.device)
-        sliced[id(old)] = current.index_select(entry.dim, indices)
-    finished = {key: _like(value, old) for old in dense.values() if (value := sliced.get(key := id(old))) is not None}
+        entries.setdefault(entry.tensor, []).append(entry)
+    finished = {id(dense[name]): _like(_sliced(dense[name], own), dense[name]) for name, own in entries.items()}
     for part in module.modules():
         _replace_(part, finished)
     for change in plan.attributes:
         setattr(module.get_submodule(change.module), change.name, change.value)
+
+
+def _sliced(tensor: Tensor, entries: list[KeptIndices]) -> Tensor:
+    if isinstance(tensor, FakeTensor):  # has a shape only
+        shape = list(tensor.shape)
+        for entry in entries:
+            shape[entry.dim] = len(entry.indices)
+        return tensor.new_empty(shape)
+    result = tensor.detach()
+    for entry in entries:
+        result = result.index_select(entry.dim, torch.tensor(entry.indices, device=tensor.device))
+    return result
 
 
 def _like(tensor: Tensor, old: Tensor) -> Tensor:

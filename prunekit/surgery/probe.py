@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn.modules.dropout import _DropoutNd
 
 from prunekit.surgery.attributes import Repair, is_known, labels_along, repairs_without_parameters
 from prunekit.surgery.compaction import apply_plan_
@@ -146,7 +147,16 @@ _SPREADS: tuple[Spread, ...] = (
 
 
 def _probe_spread(module: nn.Module, graph: UnitGraph, repairs: tuple[Repair, ...], spread: Spread) -> Failure | None:
-    return probe(module, graph, repairs, _keeping(graph, spread(graph), 2))
+    # One spread is enough for a training mode that differs by dropout and statistics alone.
+    training = spread is _SPREADS[0] or _trains_differently(module, graph)
+    return probe(module, graph, repairs, _keeping(graph, spread(graph), 2), training=training)
+
+
+def _trains_differently(module: nn.Module, graph: UnitGraph) -> bool:
+    """Return whether the run in training mode comes by other places of the network than the one in eval mode."""
+    dropouts = {path for path, layer in module.named_modules() if isinstance(layer, _DropoutNd)}
+    places = [{(record.module, record.location) for record in run.operations} for run in graph.trace.runs]
+    return any(path not in dropouts for path, _ in places[-1] - places[0])
 
 
 def _keeping(graph: UnitGraph, removed: BoolArray, at_least: int) -> BoolArray:
@@ -194,6 +204,8 @@ def probe(
     graph: UnitGraph,
     repairs: tuple[Repair, ...],
     removed: BoolArray,
+    *,
+    training: bool = True,
 ) -> Failure | None:
     """
     Compact a copy, run it and follow the labels.
@@ -208,6 +220,8 @@ def probe(
         Attributes to set.
     removed : ndarray of bool, shape (n_units,)
         Units to remove.
+    training : bool, default=True
+        Whether to probe the run in training mode as well.
 
     Returns
     -------
@@ -228,7 +242,7 @@ def probe(
 
         tracer = Tracer(duplicate, table, initial)
         inputs = prepare(graph.trace.inputs)
-        for number, run in enumerate(graph.trace.runs):
+        for number, run in enumerate(graph.trace.runs[: None if training else 1]):
             watcher = _Watcher(graph, run, kept)
             try:
                 found = tracer.forward(inputs.args, inputs.kwargs, run.training, watch=watcher)

@@ -1,6 +1,7 @@
 """Run a network once on fake tensors and keep what the labels tell."""
 
 import copy
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -175,10 +176,22 @@ def sandbox(module: nn.Module, fake: bool) -> Iterator[tuple[nn.Module, Any]]:
         if fake:
             mode = FakeTensorMode(allow_non_fake_inputs=True)
             duplicate = fake_copy(module, mode)
-            with mode:
+            with mode, _quiet_fake_tensors():
                 yield duplicate, lambda inputs: Inputs(*fake_inputs((inputs.args, dict(inputs.kwargs)), mode))
         else:
             yield copy_module(module), lambda inputs: inputs.map(lambda tensor: tensor.detach().clone())
+
+
+@contextmanager
+def _quiet_fake_tensors() -> Iterator[None]:
+    """Keep torch from logging a traceback for every operation that fails; a probe expects that."""
+    logger = logging.getLogger("torch._subclasses.fake_tensor")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def device_of(module: nn.Module) -> torch.device | None:
