@@ -18,6 +18,7 @@ from prunekit.tracing import (
     Axis,
     CheckingTable,
     LabelConflictError,
+    LabelStore,
     LabelTable,
     OperationRecord,
     Reason,
@@ -160,15 +161,16 @@ def _trains_differently(module: nn.Module, graph: UnitGraph) -> bool:
 
 
 def _keeping(graph: UnitGraph, removed: BoolArray, at_least: int) -> BoolArray:
-    """Return removed units with so many given back that every labelled dimension keeps enough indices."""
+    """Return removed units with so many given back that every dimension of a parameter keeps enough indices."""
     random = np.random.default_rng(1)
     removed = removed.copy()
     for group in graph.groups:
-        own = np.unique(group.units[group.units >= 0])
-        free = int((group.units < 0).sum()) + int((~removed[own]).sum())
-        short = min(max(group.minimum, at_least), group.units.size) - free
-        if short > 0:
-            removed[random.permutation(own[removed[own]])[:short]] = False
+        wanted = min(max(group.minimum, at_least if group.of_parameter else 1), group.units.size)
+        own = group.units[group.units >= 0]
+        for unit in random.permutation(np.unique(own[removed[own]])):
+            if group.units.size - int(removed[own].sum()) >= wanted:
+                break
+            removed[unit] = False
     return removed
 
 
@@ -243,7 +245,7 @@ def probe(
         tracer = Tracer(duplicate, table, initial)
         inputs = prepare(graph.trace.inputs)
         for number, run in enumerate(graph.trace.runs[: None if training else 1]):
-            watcher = _Watcher(graph, run, kept)
+            watcher = _Watcher(graph, run, kept, tracer.store)
             try:
                 found = tracer.forward(inputs.args, inputs.kwargs, run.training, watch=watcher)
             except LabelConflictError as exc:
@@ -265,10 +267,11 @@ def probe(
 class _Watcher:
     """Compare every operation of the compacted run with the dense one."""
 
-    def __init__(self, graph: UnitGraph, run: RunRecord, kept: BoolArray) -> None:
+    def __init__(self, graph: UnitGraph, run: RunRecord, kept: BoolArray, found: LabelStore) -> None:
         self._graph = graph
         self._run = run
         self._kept = kept
+        self._found = found
 
     def __call__(self, record: OperationRecord, number: int) -> None:
         """Raise `_DeviationError` at the first difference."""
@@ -286,6 +289,22 @@ class _Watcher:
             if tuple(smaller.shape) != expected:
                 fixed = [size for size, wanted in zip(smaller.shape, expected, strict=False) if size != wanted]
                 raise _DeviationError(f"the model's code fixes the size {fixed[0] if fixed else tuple(smaller.shape)}")
+            self._compare_labels(out, smaller)
+
+    def _compare_labels(self, dense: Tensor, smaller: Tensor) -> None:
+        """Raise `_DeviationError` unless every factor is one of the dense run without what is gone."""
+        component = self._graph.component
+        store = self._graph.trace.store
+        expected = [
+            component[self._graph.kept_part(factor, self._kept)] for factor in (*store[dense], *store.alone(dense))
+        ]
+        for factor in (*self._found[smaller], *self._found.alone(smaller)):
+            labels = factor.numpy()
+            if (labels >= len(component)).any():
+                continue  # of a constant, see CheckingTable.contradictions
+            found = component[labels]
+            if not any(found.size == known.size and (found.ravel() == known.ravel()).all() for known in expected):
+                raise _DeviationError(MISPLACED)
 
 
 def _first_line(exc: Exception) -> str:

@@ -4,7 +4,7 @@ from prunekit.tracing._copy import copy_module
 from prunekit.tracing._factors import tracked
 from prunekit.tracing._labels import MISPLACED, CheckingTable, LabelConflictError, LabelTable
 from prunekit.tracing._reason import Reason
-from prunekit.tracing._records import OperationRecord, RunRecord
+from prunekit.tracing._records import LabelStore, OperationRecord, RunRecord
 from prunekit.tracing._trace import Axis, Inputs, Trace, device_of, duplicate_inputs, sandbox, trace
 from prunekit.tracing._tracer import Tracer, named_outputs, named_tensors, tensors_of
 from prunekit.tracing._units import Group, Slice, Unit, UnitGraph
@@ -16,6 +16,7 @@ __all__ = [
     "Group",
     "Inputs",
     "LabelConflictError",
+    "LabelStore",
     "LabelTable",
     "OperationRecord",
     "Reason",

@@ -113,10 +113,11 @@ class Call:
     def set(self, tensor: Tensor, factors: Iterable[Tensor]) -> None:
         """Give an output its factors; one that consists of a single channel freezes it."""
         shrunk = [shrink(factor) for factor in factors]
-        for factor in shrunk:
-            if factor.numel() == 1:
-                self.freeze(factor, "one channel alone makes up a whole tensor")
+        alone = [factor for factor in shrunk if factor.numel() == 1]
+        for factor in alone:
+            self._table.freeze_alone(factor, self.reason("one channel alone makes up a whole tensor"))
         self._store[tensor] = tuple(factor for factor in shrunk if factor.numel() > 1)
+        self._store.set_alone(tensor, alone)
 
     def fresh(self, count: int) -> Tensor:
         """Return new labels."""

@@ -87,6 +87,10 @@ class LabelTable:
         """Declare that no unit with one of these labels may be removed."""
         self._freeze(labels.reshape(-1).numpy(), reason)
 
+    def freeze_alone(self, label: Tensor, reason: Reason) -> None:
+        """Freeze the one label that a whole tensor consists of."""
+        self.freeze(label, reason)
+
     def mark_producer(self, labels: Tensor) -> None:
         """Mark labels of parameters that make channels."""
         self._producers.append(labels.reshape(-1).numpy())
@@ -172,6 +176,9 @@ class CheckingTable(LabelTable):
             fixed = (differing == FIXED).any(axis=1)
             if not fixed.all() or self._prunable[differing].any():
                 raise LabelConflictError(MISPLACED, np.unique(differing))
+
+    def freeze_alone(self, label: Tensor, reason: Reason) -> None:
+        """Do nothing: it may be what is left of several labels."""
 
     def contradictions(self) -> IntArray:
         """

@@ -1,6 +1,6 @@
 """What a traced run leaves behind."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -73,6 +73,7 @@ class LabelStore:
 
     def __init__(self) -> None:
         self._factors: dict[int, Factors] = {}
+        self._alone: dict[int, Factors] = {}
         self._weights: set[int] = set()
         self._alive: list[Tensor] = []
 
@@ -84,6 +85,17 @@ class LabelStore:
         """Record the factors of a tensor."""
         self._factors[id(tensor)] = factors
         self._alive.append(tensor)
+
+    def set_alone(self, tensor: Tensor, labels: Sequence[Tensor]) -> None:
+        """Record labels that a whole tensor consists of; they are no factors, since they describe no dimension."""
+        if labels:
+            self._alone[id(tensor)] = tuple(labels)
+        else:
+            self._alone.pop(id(tensor), None)
+
+    def alone(self, tensor: Tensor) -> Factors:
+        """Return labels that a whole tensor consists of, each with one element."""
+        return self._alone.get(id(tensor), ())
 
     def keep(self, tensor: Tensor) -> None:
         """Keep a tensor without labels alive."""

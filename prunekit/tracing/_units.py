@@ -79,10 +79,13 @@ class Group:
         Unit of every index, -1 where it is frozen.
     minimum : int
         How many indices must stay.
+    of_parameter : bool
+        Whether it is a dimension of a parameter or buffer.
     """
 
     units: IntArray
     minimum: int
+    of_parameter: bool
 
 
 class UnitGraph:
@@ -207,21 +210,46 @@ class UnitGraph:
             shape[dim] = int(mask.sum())
         return tuple(shape)
 
+    def kept_part(self, factor: Tensor, kept: BoolArray) -> IntArray:
+        """
+        Return the labels of a factor that stay.
+
+        Parameters
+        ----------
+        factor : Tensor
+            Label factor; what stays of it is a rectangle.
+        kept : ndarray of bool, shape (n_labels,)
+            Labels that stay.
+
+        Returns
+        -------
+        ndarray of int
+            Array with as many dimensions as the factor.
+        """
+        labels = factor.numpy()
+        stays = kept[labels]
+        for dim in tracked(factor):
+            mask = stays.any(axis=tuple(axis for axis in range(labels.ndim) if axis != dim))
+            labels, stays = labels.compress(mask, axis=dim), stays.compress(mask, axis=dim)
+        return labels
+
     @cached_property
     def groups(self) -> tuple["Group", ...]:
         """Units along each labelled dimension of which some must stay, unless enough of them are frozen anyway."""
         found: dict[bytes, Group] = {}
 
-        def add(labels: IntArray, minimum: int) -> None:
+        def add(labels: IntArray, minimum: int, of_parameter: bool = False) -> None:
             units = self.unit_of_label[labels]
             minimum = min(max(minimum, self._at_least), units.size)
             if int((units < 0).sum()) < minimum:
-                found.setdefault(units.tobytes(), Group(units, minimum))
+                found.setdefault(units.tobytes(), Group(units, minimum, of_parameter))
 
-        for labels in self.trace.table.kept_in_pairs:
-            add(labels, 2)
+        pairs = {labels.tobytes(): labels for labels in self.trace.table.kept_in_pairs}
         for axis in self.axes:
-            add(np.arange(axis.start, axis.start + axis.size), 1)
+            labels = np.arange(axis.start, axis.start + axis.size)
+            add(labels, 2 if pairs.pop(labels.tobytes(), None) is not None else 1, of_parameter=True)
+        for labels in pairs.values():
+            add(labels, 2)
         for factor in _factors_seen(self.trace):
             if len(tracked(factor)) == 1:
                 add(factor.reshape(-1).numpy(), 1)
