@@ -46,7 +46,8 @@ class OutputFolder:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self.files: dict[str, str] = {}
-        self._staging = self.path.with_name(f".{self.path.name}.{os.getpid()}")
+        absolute = self.path.resolve()  # "." has no name
+        self._staging = absolute.parent / f".{absolute.name}.{os.getpid()}"
 
     def __enter__(self) -> Self:
         """

@@ -19,7 +19,6 @@ from prunekit.tracing import (
     CheckingTable,
     LabelConflictError,
     LabelStore,
-    LabelTable,
     OperationRecord,
     Reason,
     RunRecord,
@@ -85,7 +84,8 @@ def prove(module: nn.Module, graph: UnitGraph) -> tuple[UnitGraph, tuple[Repair,
     The copy is compacted with several spreads of removed units and traced again with the labels that its parameters
     kept. Every operation must be the one of the dense run, with the shape and the numbers that the labels foretell, and
     wherever labels meet they must be the same ones. So not only a wrong shape is found, but also data that ends up in
-    the wrong place. Each spread leaves at least two indices of a dimension; whether one is enough is tried last.
+    the wrong place. Each spread leaves at least two indices of a parameter's dimension; whether one is enough is tried
+    last, since torch takes other paths for a size of 1: where it is not, two must stay.
     """
     repairs = repairs_without_parameters(module, graph)
     spread = 0
@@ -100,7 +100,7 @@ def prove(module: nn.Module, graph: UnitGraph) -> tuple[UnitGraph, tuple[Repair,
         else:
             repairs = repaired
         spread = 0
-    if graph.n_units and not _runs_with_fewest(module, graph, repairs):
+    if graph.n_units and not _stands_fewest(module, graph, repairs):
         graph = graph.with_at_least(2)
     return graph, repairs
 
@@ -160,44 +160,25 @@ def _trains_differently(module: nn.Module, graph: UnitGraph) -> bool:
     return any(path not in dropouts for path, _ in places[-1] - places[0])
 
 
-def _keeping(graph: UnitGraph, removed: BoolArray, at_least: int) -> BoolArray:
+def _keeping(graph: UnitGraph, removed: BoolArray, at_least: int, *, backwards: bool = False) -> BoolArray:
     """Return removed units with so many given back that every dimension of a parameter keeps enough indices."""
-    random = np.random.default_rng(1)
     removed = removed.copy()
     for group in graph.groups:
         wanted = min(max(group.minimum, at_least if group.of_parameter else 1), group.units.size)
         own = group.units[group.units >= 0]
-        for unit in random.permutation(np.unique(own[removed[own]])):
+        for unit in np.unique(own[removed[own]])[:: -1 if backwards else 1]:
             if group.units.size - int(removed[own].sum()) >= wanted:
                 break
             removed[unit] = False
     return removed
 
 
-def _runs_with_fewest(module: nn.Module, graph: UnitGraph, repairs: tuple[Repair, ...]) -> bool:
-    """
-    Return whether the network also runs when one index of a dimension is left.
-
-    A dimension of size 1 broadcasts, and torch takes other paths for it, so labels and operations cannot be followed;
-    only the shapes that modules and the network return are compared.
-    """
-    removed = _keeping(graph, np.ones(graph.n_units, dtype=bool), 1)
-    runs = []
-    with sandbox(module, graph.trace.fake) as (duplicate, prepare):
-        apply_plan_(duplicate, make_plan(graph, removed, repairs))
-        tracer = Tracer(duplicate, LabelTable(), lambda name, dim, size: torch.zeros(size, dtype=torch.long))
-        inputs = prepare(graph.trace.inputs)
-        for run in graph.trace.runs:
-            try:
-                runs.append(tracer.forward(inputs.args, inputs.kwargs, run.training))
-            except Exception:  # whatever the model's code raises on one channel
-                return False
-    kept = graph.kept_labels(removed)
+def _stands_fewest(module: nn.Module, graph: UnitGraph, repairs: tuple[Repair, ...]) -> bool:
+    """Return whether the network stands the probe with all but the first, or the last, of each dimension removed."""
+    everything = np.ones(graph.n_units, dtype=bool)
     return all(
-        {name: graph.kept_shape(tensor, kept) for name, tensor in outputs.items()}
-        == {name: tuple(tensor.shape) for name, tensor in smaller.items()}
-        for dense, found in zip(graph.trace.runs, runs, strict=True)
-        for outputs, smaller in ((dense.module_outputs, found.module_outputs), (dense.outputs, found.outputs))
+        probe(module, graph, repairs, _keeping(graph, everything, 1, backwards=backwards)) is None
+        for backwards in (False, True)
     )
 
 
@@ -295,16 +276,25 @@ class _Watcher:
         """Raise `_DeviationError` unless every factor is one of the dense run without what is gone."""
         component = self._graph.component
         store = self._graph.trace.store
-        expected = [
-            component[self._graph.kept_part(factor, self._kept)] for factor in (*store[dense], *store.alone(dense))
-        ]
-        for factor in (*self._found[smaller], *self._found.alone(smaller)):
-            labels = factor.numpy()
-            if (labels >= len(component)).any():
-                continue  # of a constant, see CheckingTable.contradictions
-            found = component[labels]
-            if not any(found.size == known.size and (found.ravel() == known.ravel()).all() for known in expected):
+        expected = [self._graph.kept_part(factor, self._kept) for factor in (*store[dense], *store.alone(dense))]
+        found = [factor.numpy() for factor in (*self._found[smaller], *self._found.alone(smaller))]
+        fresh = [labels for labels in found if (labels >= len(component)).any()]  # see CheckingTable.contradictions
+        for labels in found:
+            if not any(labels is one for one in fresh) and not any(_equal(component, labels, one) for one in expected):
                 raise _DeviationError(MISPLACED)
+        if not fresh:
+            self._restore(smaller, [one for one in expected if not any(_equal(component, one, own) for own in found)])
+
+    def _restore(self, smaller: Tensor, lost: list[NDArray[np.int64]]) -> None:
+        """Give a tensor the labels that a dimension of size 1, which broadcasts, has lost on the way."""
+        factors = tuple(torch.from_numpy(labels) for labels in lost if labels.size > 1)
+        if factors:
+            self._found[smaller] = (*self._found[smaller], *factors)
+
+
+def _equal(component: NDArray[np.int64], left: NDArray[np.int64], right: NDArray[np.int64]) -> bool:
+    """Return whether two arrays of labels name the same components in the same order."""
+    return left.size == right.size and bool((component[left.ravel()] == component[right.ravel()]).all())
 
 
 def _first_line(exc: Exception) -> str:

@@ -182,8 +182,7 @@ class Tracer(TorchDispatchMode):
     def _check_views(self, call: Call, written: Tensor, before: tuple[Tensor, ...]) -> None:
         """Freeze what an in-place operation put into a tensor whose memory other tensors see."""
         after = self.store[written]
-        known = {id(factor) for factor in before}
-        if all(id(factor) in known for factor in after) or _same(before, after):
+        if all(any(factor.equal(old) for old in before) for factor in after):
             return
         storage = written.untyped_storage()._cdata
         others = {
@@ -251,10 +250,6 @@ def _numbers(operation: OpOverload, arguments: Mapping[str, Any]) -> tuple[objec
 
 _MAX_CONSTANT = 64
 """Largest number of elements of a constant tensor whose values are compared."""
-
-
-def _same(left: tuple[Tensor, ...], right: tuple[Tensor, ...]) -> bool:
-    return len(left) == len(right) and all(torch.equal(a, b) for a, b in zip(left, right, strict=True))
 
 
 def _forward_of_traced_module(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:

@@ -149,9 +149,18 @@ class UnitGraph:
         Returns
         -------
         UnitGraph
-            New graph over the same trace.
+            New graph over the same trace; units that could then never go are frozen.
         """
-        return UnitGraph(self.trace, self._blocked, at_least)
+        strict = UnitGraph(self.trace, self._blocked, at_least)
+        stuck = {
+            int(unit)
+            for group in strict.groups
+            for unit, count in zip(*np.unique(group.units, return_counts=True), strict=True)
+            if unit >= 0 and group.units.size - count < group.minimum
+        }
+        labels = np.flatnonzero(np.isin(strict.unit_of_label, list(stuck)))
+        reason = Reason(f"the network does not run with less than {at_least} of its channels")
+        return UnitGraph(self.trace, (*self._blocked, (labels, reason)), at_least) if stuck else strict
 
     @property
     def frozen(self) -> BoolArray:
