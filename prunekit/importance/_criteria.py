@@ -142,7 +142,14 @@ class Taylor2(Criterion):
         self._squares: Tensor | None = None
 
     def observe(self, observation: Observation) -> None:
-        """Update mean and sum of squared deviations (Welford)."""
+        """
+        Update mean and sum of squared deviations (Welford).
+
+        Parameters
+        ----------
+        observation : Observation
+            Sums over units of one mini-batch.
+        """
         sums = observation.taylor_sums
         if self._mean is None or self._squares is None:
             self._mean, self._squares = torch.zeros_like(sums), torch.zeros_like(sums)
@@ -153,7 +160,14 @@ class Taylor2(Criterion):
         self._squares = self._squares + before * (sums - self._mean)
 
     def importance(self) -> FloatArray:
-        """Return the estimate; with one mini-batch the curvature is unknown and left out."""
+        """
+        Return the estimate; with one mini-batch the curvature is unknown and left out.
+
+        Returns
+        -------
+        ndarray of float, shape (n_units,)
+            Estimated change of the loss when the unit is removed.
+        """
         assert self._mean is not None
         assert self._squares is not None
         variance = self._squares / max(self._count - 1, 1)

@@ -30,7 +30,14 @@ class Gradients:
                 parameter.register_post_accumulate_grad_hook(self._take(name))
 
     def collect(self) -> dict[str, Tensor]:
-        """Return the gradients since the last call by the name of the parameter; those without one are left out."""
+        """
+        Return the gradients of the last backward pass.
+
+        Returns
+        -------
+        dict of str to Tensor
+            By the name of the parameter; those without a gradient are left out.
+        """
         found = {}
         for name, parameter in self._module.named_parameters():
             gradient = self._taken.pop(name, parameter.grad)
@@ -47,7 +54,14 @@ class Gradients:
             self._taken.clear()
 
     def freeze_again_(self, module: nn.Module) -> None:
-        """Freeze the parameters of a copy of the network that were frozen in the first place."""
+        """
+        Freeze the parameters of a copy of the network that were frozen in the first place.
+
+        Parameters
+        ----------
+        module : Module
+            The copy.
+        """
         for name, parameter in module.named_parameters():
             if name in self._frozen:
                 parameter.requires_grad_(False)

@@ -44,11 +44,35 @@ class UnitSums:
         return {axis.tensor for axis, _, _ in self._consumers}
 
     def over_consumers(self, values: dict[str, Tensor]) -> Tensor:
-        """Return sums over the weights that read each unit, shape (n_units,); missing tensors count as zero."""
+        """
+        Return sums over the weights that read each unit.
+
+        Parameters
+        ----------
+        values : dict of str to Tensor
+            One value for each weight, by the name of the parameter; missing ones count as zero.
+
+        Returns
+        -------
+        Tensor, shape (n_units,)
+            The sums.
+        """
         return self._sum(self._consumers, values)
 
     def over_producers(self, values: dict[str, Tensor]) -> Tensor:
-        """Return sums over the filters of each unit, shape (n_units,)."""
+        """
+        Return sums over the filters of each unit.
+
+        Parameters
+        ----------
+        values : dict of str to Tensor
+            One value for each weight, by the name of the parameter; missing ones count as zero.
+
+        Returns
+        -------
+        Tensor, shape (n_units,)
+            The sums.
+        """
         return self._sum(self._producers, values)
 
     def _sum(self, plan: list[tuple[Axis, Tensor, Tensor]], values: dict[str, Tensor]) -> Tensor:

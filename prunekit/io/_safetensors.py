@@ -2,7 +2,7 @@
 
 import json
 import os
-import tempfile
+import secrets
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,9 @@ from prunekit.tracing import named_tensors
 
 PROTOCOL = 1
 """Version of the file that `save` writes."""
+
+_KEY = "prunekit"
+"""The one entry of the metadata; with several their order in the file would change from save to save."""
 
 
 def save(network: Any, path: str | Path, plan: PruningPlan | None = None) -> Path:
@@ -51,13 +54,9 @@ def save(network: Any, path: str | Path, plan: PruningPlan | None = None) -> Pat
             f"Got {type(network).__name__} instead."
         )
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in named_tensors(module).items()}
-    metadata = {
-        "prunekit_protocol": str(PROTOCOL),
-        "prunekit_plan": plan.to_json(),
-        "module": type(module).__qualname__,
-    }
+    document = {"protocol": PROTOCOL, "module": type(module).__qualname__, "plan": plan.to_json()}
     target = Path(path)
-    _write_atomically(target, safetensors.torch.save(tensors, metadata))
+    _write_atomically(target, safetensors.torch.save(tensors, {_KEY: json.dumps(document)}))
     return target
 
 
@@ -92,14 +91,24 @@ def load(path: str | Path, module: nn.Module) -> nn.Module:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  it is no mapping
     except safetensors.SafetensorError as exc:
         raise PlanError(f"'{path}' is no safetensors file: {exc}") from exc
-    if metadata.get("prunekit_protocol") != str(PROTOCOL):
-        raise PlanError(
-            f"'{path}' must be a file that prunekit.save wrote with protocol {PROTOCOL}. "
-            f"Got protocol {metadata.get('prunekit_protocol')!r} instead."
-        )
-    smaller = compact(module, PruningPlan.from_json(metadata.get("prunekit_plan", json.dumps(None))))
+    document = _document(metadata.get(_KEY), path)
+    smaller = compact(module, PruningPlan.from_json(str(document.get("plan"))))
     _fill(smaller, tensors, path)
     return smaller
+
+
+def _document(text: str | None, path: str | Path) -> dict[str, Any]:
+    try:
+        document = json.loads(text or "null")
+    except (ValueError, RecursionError) as exc:
+        raise PlanError(f"'{path}' has broken metadata: {exc}") from exc
+    protocol = document.get("protocol") if isinstance(document, dict) else None
+    if protocol != PROTOCOL:
+        raise PlanError(
+            f"'{path}' must be a file that prunekit.save wrote with protocol {PROTOCOL}. "
+            f"Got protocol {protocol!r} instead."
+        )
+    return dict(document)
 
 
 def _fill(module: nn.Module, tensors: dict[str, Tensor], path: str | Path) -> None:
@@ -120,10 +129,9 @@ def _fill(module: nn.Module, tensors: dict[str, Tensor], path: str | Path) -> No
 def _write_atomically(target: Path, content: bytes) -> None:
     """Write beside the file and put it in its place when it is whole and on the disk."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    temporary = Path(name)
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with temporary.open("xb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())

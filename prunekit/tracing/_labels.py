@@ -197,9 +197,15 @@ class CheckingTable(LabelTable):
         return labels[np.isin(groups[self._components[labels]], merged[known > 1])]
 
     def freeze(self, labels: Tensor, reason: Reason) -> None:
-        """Raise `LabelConflictError` if a label that may be removed would be frozen here."""
+        """
+        Raise `LabelConflictError` if labels that may be removed would be frozen here.
+
+        Labels of one unit alone may: it is the last one of those that the dense run told apart and collapsed.
+        """
         known = labels.reshape(-1).numpy()
-        if self._prunable[known[known < self._base]].any():
+        free = known[known < self._base]
+        free = free[self._prunable[free]]
+        if np.unique(self._components[free]).size > 1:
             raise LabelConflictError(reason.text, known[known < self._base])
 
 

@@ -141,7 +141,7 @@ class Trace:
     inputs : Inputs
         The inputs that the runs took.
     batch_size : int or None
-        Size of the first dimension of all inputs.
+        Size of the first dimension of all inputs, None where the network takes no other size of it.
     fake : bool
         Whether fake tensors could run the network.
     """
@@ -233,12 +233,15 @@ def trace(module: nn.Module, inputs: Inputs) -> Trace:
         If the network does not run with the inputs.
     """
     size = inputs.batch_size()
-    candidates = [inputs.with_batch(2), inputs] if size is not None and size != 2 else [inputs]
+    candidates: list[tuple[Inputs, int | None]] = [(inputs, None)]
+    if size is not None:  # the first dimension is a batch if the network takes another size of it
+        other = 2 if size != 2 else 3
+        candidates.insert(0, (inputs.with_batch(other), other))
     failure: Exception | None = None
     for fake in (True, False):  # what fake tensors cannot run, such as branches on data, real ones may
-        for candidate in candidates:
+        for candidate, batch_size in candidates:
             try:
-                return _trace_once(module, candidate, fake)
+                return _trace_once(module, candidate, batch_size, fake)
             except InputError:
                 raise
             except Exception as exc:  # any error of the user's forward
@@ -246,7 +249,7 @@ def trace(module: nn.Module, inputs: Inputs) -> Trace:
     raise InputError(_describe(module, inputs, failure)) from failure
 
 
-def _trace_once(module: nn.Module, inputs: Inputs, fake: bool) -> Trace:
+def _trace_once(module: nn.Module, inputs: Inputs, batch_size: int | None, fake: bool) -> Trace:
     table = LabelTable()
     axes: list[Axis] = []
 
@@ -263,7 +266,7 @@ def _trace_once(module: nn.Module, inputs: Inputs, fake: bool) -> Trace:
             runs.append(tracer.forward(ready.args, ready.kwargs, training=True))
         except Exception as exc:
             _check_all_used(duplicate, runs[0], exc)
-    return Trace(table, tracer.store, tuple(axes), tuple(runs), inputs, inputs.batch_size(), fake)
+    return Trace(table, tracer.store, tuple(axes), tuple(runs), inputs, batch_size, fake)
 
 
 def _check_all_used(module: nn.Module, run: RunRecord, failure: Exception) -> None:

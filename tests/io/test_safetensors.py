@@ -67,6 +67,15 @@ def test_an_unpruned_network_needs_no_plan(tmp_path):
     assert all(torch.equal(a, b) for a, b in zip(loaded.parameters(), module.parameters(), strict=True))
 
 
+def test_equal_networks_give_equal_files_with_the_usual_permissions(tmp_path):
+    network = prune(PlainCNN(), torch.randn(1, 3, 8, 8))
+    files = [save(network.compact(), tmp_path / name, network.plan) for name in ("a", "b")]
+    (tmp_path / "usual").touch()
+
+    assert files[0].read_bytes() == files[1].read_bytes()
+    assert files[0].stat().st_mode == (tmp_path / "usual").stat().st_mode
+
+
 def test_an_old_file_stays_whole_when_writing_fails(tmp_path, monkeypatch):
     path = save(dense_net(), tmp_path / "net.safetensors")
     content = path.read_bytes()
@@ -105,11 +114,11 @@ def test_weights_without_their_plan_do_not_fit(tmp_path):
             safetensors.torch.save({"a": torch.zeros(2)}),
             "must be a file that prunekit.save wrote with protocol 1. Got protocol None",
         ),
-        (safetensors.torch.save({"a": torch.zeros(2)}, {"prunekit_protocol": "9"}), "Got protocol '9' instead"),
-        (safetensors.torch.save({"a": torch.zeros(2)}, {"prunekit_protocol": "1"}), "is no pruning plan"),
+        (safetensors.torch.save({"a": torch.zeros(2)}, {"prunekit": '{"protocol": 9}'}), "Got protocol 9 instead"),
+        (safetensors.torch.save({"a": torch.zeros(2)}, {"prunekit": '{"protocol": 1}'}), "is no pruning plan"),
         (
             safetensors.torch.save(
-                {"a": torch.zeros(2)}, {"prunekit_protocol": "1", "prunekit_plan": PruningPlan().to_json()}
+                {"a": torch.zeros(2)}, {"prunekit": json.dumps({"protocol": 1, "plan": PruningPlan().to_json()})}
             ),
             "'0.bias' is missing in '",
         ),
@@ -117,8 +126,9 @@ def test_weights_without_their_plan_do_not_fit(tmp_path):
             safetensors.torch.save(
                 {"a": torch.zeros(2)},
                 {
-                    "prunekit_protocol": "1",
-                    "prunekit_plan": json.dumps({"protocol": 1, "kept": {}, "attributes": {"__class__": {"x": 1}}}),
+                    "prunekit": json.dumps(
+                        {"protocol": 1, "plan": '{"protocol": 1, "kept": {}, "attributes": {"__class__": {"x": 1}}}'}
+                    )
                 },
             ),
             "does not fit the network: it has no module '__class__'",

@@ -11,23 +11,21 @@ _FORMATS = ("dtype", "layout", "device", "pin_memory", "memory_format")
 
 
 @rule(
-    *[
-        "_unsafe_view",
-        "reshape",
-        "view",
-        "flip",
-        "roll",
-        "rot90",
-        "repeat",
-        "pixel_shuffle",
-        "pixel_unshuffle",
-        "channel_shuffle",
-        "native_channel_shuffle",
-        "narrow_copy",
-        "permute_copy",
-        "view_copy",
-        "expand_copy",
-    ]
+    "_unsafe_view",
+    "reshape",
+    "view",
+    "flip",
+    "roll",
+    "rot90",
+    "repeat",
+    "pixel_shuffle",
+    "pixel_unshuffle",
+    "channel_shuffle",
+    "native_channel_shuffle",
+    "narrow_copy",
+    "permute_copy",
+    "view_copy",
+    "expand_copy",
 )
 def move(call: Call) -> None:
     """Run the operation on each factor."""

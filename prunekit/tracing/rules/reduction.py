@@ -12,30 +12,28 @@ if TYPE_CHECKING:
 
 
 @rule(
-    *[
-        "mean",
-        "sum",
-        "nansum",
-        "amax",
-        "amin",
-        "max",
-        "min",
-        "aminmax",
-        "var",
-        "var_mean",
-        "std",
-        "std_mean",
-        "prod",
-        "logsumexp",
-        "norm",
-        "linalg_vector_norm",
-        "any",
-        "all",
-        "argmax",
-        "argmin",
-        "median",
-        "nanmedian",
-    ]
+    "mean",
+    "sum",
+    "nansum",
+    "amax",
+    "amin",
+    "max",
+    "min",
+    "aminmax",
+    "var",
+    "var_mean",
+    "std",
+    "std_mean",
+    "prod",
+    "logsumexp",
+    "norm",
+    "linalg_vector_norm",
+    "any",
+    "all",
+    "argmax",
+    "argmin",
+    "median",
+    "nanmedian",
 )
 def reduce(call: Call) -> None:
     """Drop the reduced dimensions; labels along them are frozen, or collapsed where they describe others too."""
@@ -55,23 +53,21 @@ def reduce(call: Call) -> None:
 
 
 @rule(
-    *[
-        "_softmax",
-        "_log_softmax",
-        "_safe_softmax",
-        "softmax",
-        "log_softmax",
-        "cumsum",
-        "cumprod",
-        "cummax",
-        "cummin",
-        "logcumsumexp",
-        "sort",
-        "topk",
-        "kthvalue",
-        "mode",
-        "renorm",
-    ]
+    "_softmax",
+    "_log_softmax",
+    "_safe_softmax",
+    "softmax",
+    "log_softmax",
+    "cumsum",
+    "cumprod",
+    "cummax",
+    "cummin",
+    "logcumsumexp",
+    "sort",
+    "topk",
+    "kthvalue",
+    "mode",
+    "renorm",
 )
 def mix_along(call: Call) -> None:
     """Keep the shape, but mix positions along one dimension."""
