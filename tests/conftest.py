@@ -7,9 +7,9 @@ import torch
 
 
 @pytest.fixture(autouse=True, scope="session")
-def _few_threads() -> Iterator[None]:
-    """Compute with two threads at most: the networks are small, and results shall not depend on the machine."""
+def _one_thread() -> Iterator[None]:
+    """Compute with one thread: small layers gain nothing from more, and results do not depend on the machine."""
     before = torch.get_num_threads()
-    torch.set_num_threads(min(2, before))
+    torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)

@@ -4,11 +4,13 @@ import json
 import re
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
+import prunekit.cli
 from prunekit import __version__
 from prunekit.cli import app
 
@@ -21,6 +23,7 @@ net:
   lr: 0.01
   max_epochs: 2
 prune: {target_reduction: 0.4, step: 0.2, final_epochs: 0}
+compute: {threads: 1}
 outputs: {latency_batch_sizes: [2]}
 """
 
@@ -46,7 +49,8 @@ def test_run(invoke, tmp_path):
     for name in ("dense", "pruned"):
         assert f"{100 * metrics[name]['test_accuracy']:.2f} %" in accuracy
         assert f"{metrics[name]['params']:,}" in next(line for line in lines if line.startswith(" parameters"))
-    assert any(line.startswith("runs/tiny/pruned.safetensors") for line in lines)
+    written = lines[lines.index("Written to runs/tiny") + 1 :]
+    assert {line.split()[0] for line in written} == {path.name for path in (tmp_path / "runs" / "tiny").iterdir()}
     assert result.stderr == ""
 
 
@@ -99,6 +103,18 @@ def test_target_out_of_reach(invoke, tmp_path):
     result = invoke("run", "tiny.yaml")
     assert result.exit_code == 1
     assert "target_reduction" in result.stderr
+
+
+def test_warnings_are_told_without_code(invoke, monkeypatch):
+    def run_with_warning(*arguments):
+        warnings.warn("the constraints let no further unit go", UserWarning, stacklevel=1)
+
+    monkeypatch.setattr(prunekit.cli, "run_experiment", run_with_warning)
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        result = invoke("run", "tiny.yaml", "--quiet")
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert result.stderr == "Warning: the constraints let no further unit go\n"
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "pipelines").glob("*.yaml")), ids=lambda path: path.name)

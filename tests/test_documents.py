@@ -17,7 +17,7 @@ PYTHON_BLOCKS = re.findall(r"^```python\n(.*?)^```", README, flags=re.MULTILINE 
 
 def run_python(script: Path, folder: Path) -> None:
     """Run a script in a folder; on failure, show what it printed."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error"}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error", "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         [sys.executable, str(script)], cwd=folder, env=environment, capture_output=True, text=True, timeout=300
     )
@@ -52,7 +52,7 @@ def test_readme_links_exist():
 
 
 def test_readme_commands_name_what_there_is():
-    commands = re.findall(r"prunekit (?:run|validate) (\S+\.yaml)", README)
+    commands = re.findall(r"prunekit (?:run|validate) (\S+/\S+\.yaml)", README)
     assert "pipelines/digits.yaml" in commands
     assert [file for file in commands if not (ROOT / file).is_file()] == []
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from prunekit.exceptions import PipelineFileError, PrunekitError
 from prunekit.pipeline import load_experiment
@@ -71,7 +73,7 @@ def test_valid_file(write):
          "2 problems.\n  line 1, prune: the key 'prune' is missing. Add it.\n"
          "  line 11, prun: unknown key. Did you mean 'prune'?"),
         ("seed: 3", "colour: 3",
-         "line 2, colour: unknown key. Known: name, seed, data, net, prune, outputs."),
+         "line 2, colour: unknown key. Known: name, seed, data, net, prune, compute, outputs."),
         ("max_epochs: 2", "epochs: 2",
          "line 10, net.epochs: unknown key. Did you mean 'max_epochs'?"),
         ("widths", "width", "line 7, net.module.width: unknown key. Did you mean 'widths'?"),
@@ -86,7 +88,7 @@ def test_valid_file(write):
         ("seed: 3", "3: 3", "line 2: a key must be a word. Got 3 instead."),
         ("seed: 3", "[a]: 3", "line 2: a key must be a word. Got a list or mapping instead."),
         ("seed: 3", "<<: {seed: 3}",
-         "line 2, <<: unknown key. Known: name, seed, data, net, prune, outputs."),
+         "line 2, <<: unknown key. Known: name, seed, data, net, prune, compute, outputs."),
         # names
         ("ConvNet", "ConvNets",
          "line 7, net.module.name: there is no module named 'ConvNets'. Did you mean 'ConvNet'?"),
@@ -129,8 +131,8 @@ def test_valid_file(write):
         ("1e-3", ".inf", "line 9, net.lr: must be a finite number. Got inf instead."),
         ("0.6", "1.5", "line 12, prune.target_reduction: must be less than 1. Got 1.5 instead."),
         ("0.6", "0.6\n  step: 2", "line 13, prune.step: must be at most 1. Got 2 instead."),
-        ("0.6", "0.6\n  reduction_of: parms",
-         "line 13, prune.reduction_of: must be 'params', 'macs', 'filters' or 'memory'. Got 'parms' instead. "
+        ("0.6", "0.6\n  reduction_of: param",
+         "line 13, prune.reduction_of: must be 'params', 'macs', 'filters' or 'memory'. Got 'param' instead. "
          "Did you mean 'params'?"),
         ("0.6", "0.6\n  reduction_of: 3",
          "line 13, prune.reduction_of: must be 'params', 'macs', 'filters' or 'memory'. Got 3 instead."),
@@ -329,3 +331,55 @@ def test_lines_of_nested_values(tmp_path):
 
 def test_byte_order_mark(write):
     assert load_experiment(write("\ufeff" + VALID)).name == "tiny"
+
+
+@st.composite
+def damaged(draw):
+    """Draw VALID with a few parts of it replaced by something else."""
+    text = VALID
+    for _ in range(draw(st.integers(1, 3))):
+        start = draw(st.integers(0, len(text)))
+        end = draw(st.integers(start, min(len(text), start + 20)))
+        piece = draw(st.sampled_from(PIECES) | st.text(max_size=5))
+        text = text[:start] + piece + text[end:]
+    return text
+
+
+PIECES = [
+    "&a",
+    "*a",
+    "!!python/name:os.system",
+    "<<: ",
+    "[",
+    "]",
+    "{",
+    "}",
+    "- ",
+    "? ",
+    "|",
+    ">",
+    "---",
+    "...",
+    "%YAML 1.1",
+]
+PIECES += [": ", "\n", "\n  ", "\t", "'", '"', "#", "null", "0x", "1e999", ".nan", "-0", "\x00", "\u2028", "\ud7ff"]
+
+
+@given(damaged())
+@settings(max_examples=300, deadline=None)
+def test_damaged_files_give_the_packages_error_only(tmp_path_factory, text):
+    path = tmp_path_factory.getbasetemp() / "damaged.yaml"
+    path.write_bytes(text.encode())
+    try:
+        load_experiment(path)
+    except PipelineFileError as exc:
+        assert str(exc).startswith(f"{path}: ")  # noqa: PT017  either outcome is right
+
+
+@given(st.binary(max_size=200))
+@settings(max_examples=200, deadline=None)
+def test_bytes_are_no_pipeline_file(tmp_path_factory, content):
+    path = tmp_path_factory.getbasetemp() / "bytes.yaml"
+    path.write_bytes(content)
+    with pytest.raises(PipelineFileError):
+        load_experiment(path)

@@ -16,6 +16,13 @@ def write_run(path, content=1):
         output.write_json("run.json", {"prunekit_run": 1}, "marker")
 
 
+def break_run(path):
+    """Write a part of a folder and fail."""
+    with OutputFolder(path) as output:
+        output.write_json("metrics.json", {"content": 2}, "numbers")
+        raise RuntimeError("boom")
+
+
 def test_folder_appears_at_the_end(tmp_path):
     with OutputFolder(tmp_path / "a" / "b") as output:
         output.write_json("run.json", {"prunekit_run": 1}, "marker")
@@ -26,17 +33,15 @@ def test_folder_appears_at_the_end(tmp_path):
 
 
 def test_exception_leaves_nothing(tmp_path):
-    with pytest.raises(RuntimeError, match="boom"), OutputFolder(tmp_path / "run") as output:
-        output.write_json("run.json", {"prunekit_run": 1}, "marker")
-        raise RuntimeError("boom")
+    with pytest.raises(RuntimeError, match="boom"):
+        break_run(tmp_path / "run")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_exception_keeps_the_earlier_run(tmp_path):
     write_run(tmp_path / "run", content=1)
-    with pytest.raises(RuntimeError, match="boom"), OutputFolder(tmp_path / "run") as output:
-        output.write_json("metrics.json", {"content": 2}, "numbers")
-        raise RuntimeError("boom")
+    with pytest.raises(RuntimeError, match="boom"):
+        break_run(tmp_path / "run")
     assert json.loads((tmp_path / "run" / "metrics.json").read_text()) == {"content": 1}
 
 
@@ -67,13 +72,17 @@ def test_file_is_no_folder(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(ParameterError, match="must be new, empty or that of an earlier run"):
         OutputFolder(tmp_path / "file").__enter__()
-    with pytest.raises(ParameterError, match="must be in a folder that can be written.* Not a directory"):
+    with pytest.raises(ParameterError, match=r"must be in a folder that can be written.* Not a directory"):
         OutputFolder(tmp_path / "file" / "run").__enter__()
 
 
-def test_empty_folder_is_taken(tmp_path):
-    write_run(tmp_path)
-    assert (tmp_path / "run.json").is_file()
+@pytest.mark.parametrize("here", [".", "../here"])
+def test_empty_folder_is_taken(tmp_path, monkeypatch, here):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    write_run(here)
+    assert (tmp_path / "here" / "run.json").is_file()
+    assert [path.name for path in tmp_path.iterdir()] == ["here"]
 
 
 def test_table_keeps_a_named_index(tmp_path):

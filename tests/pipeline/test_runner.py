@@ -8,9 +8,10 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from safetensors.torch import load_file
 
 from prunekit import io
-from prunekit.exceptions import InputError, ParameterError, TrainingError
+from prunekit.exceptions import InputError, NothingToPruneError, ParameterError, TargetError, TrainingError
 from prunekit.pipeline import Listener, load_experiment, run_experiment
 from prunekit.pipeline._data import load_split
 from prunekit.pipeline.nets import ConvNet
@@ -27,6 +28,8 @@ FILE = """\
       target_reduction: 0.4
       step: 0.2
       final_epochs: 1
+    compute:
+      threads: 1
     outputs:
       latency_batch_sizes: [1, 3]
     """
@@ -146,10 +149,9 @@ def test_same_seed_same_numbers_and_no_traces(run, tmp_path):
     again = run_experiment(experiment, tmp_path / "again")
     assert torch.equal(torch.get_rng_state(), torch_state)
     assert np.array_equal(np.random.get_state()[1], numpy_state)  # noqa: NPY002
-    first, second = (
-        (outcome.folder / "pruned.safetensors").read_bytes() for outcome in (result, again)
-    )
-    assert first == second
+    first, second = (load_file(outcome.folder / "pruned.safetensors") for outcome in (result, again))
+    assert first.keys() == second.keys()
+    assert all(torch.equal(first[name], second[name]) for name in first)
     assert again.comparison.pruned.num_correct == result.comparison.pruned.num_correct
 
 
@@ -174,3 +176,20 @@ def test_loss_that_is_not_finite(tmp_path):
     experiment = load_experiment(write(tmp_path, "lr: 0.01", "lr: 1.0e+30"))
     with pytest.raises(TrainingError, match=r"The loss of the dense net must be finite. Got (nan|inf) in epoch \d"):
         run_experiment(experiment, tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("prune", "error", "message"),
+    [
+        ("target_reduction: 0.999", TargetError,
+         r"The 'target_reduction' key of prune must be at most 0\.\d+ of params for this network and these "
+         "constraints. Got 0.999 instead."),
+        ("target_reduction: 0.4\n  exclude: ['*']", NothingToPruneError, "ConvNet has no filter that can be removed"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_pruned_costs_no_training(tmp_path, prune, error, message):
+    recorder = Recorder()
+    experiment = load_experiment(write(tmp_path, "target_reduction: 0.4", prune))
+    with pytest.raises(error, match=message):
+        run_experiment(experiment, tmp_path / "out", recorder)
+    assert recorder.heard == [("data", 899)]

@@ -48,7 +48,8 @@ def test_npz_is_cast(npz):
         (np.zeros((4, 2)), np.array([1, 2, 1, 2]), "must hold the classes 0, 1, … without gaps, at least two. "
          "Got 1, 2 instead."),
         (np.zeros((4, 2)), np.zeros(4, int), "at least two. Got 0 instead."),
-        (np.array([[None, 1]] * 4), np.arange(4) % 2, "must hold readable arrays of numbers. ValueError: Object arrays"),
+        (np.array([[None, 1]] * 4), np.arange(4) % 2,
+         "must hold readable arrays of numbers. ValueError: Object arrays"),
     ],
 )  # fmt: skip
 def test_npz_that_holds_something_else(npz, X, y, message):
