@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tests.nets import randomise
+
 
 def image(channels: int = 3, size: int = 8, batch: int = 2, seed: int = 1) -> Tensor:
     """Return random images."""
@@ -43,3 +45,9 @@ class Case:
 
     def __str__(self) -> str:
         return self.name
+
+    def make(self) -> tuple[nn.Module, Any]:
+        """Return the network with the weights of a trained one, and inputs; the same ones every time."""
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            return randomise(self.build()), self.inputs()

@@ -82,6 +82,16 @@ class SelectFirst(Between):
         return x + x[:, 0].unsqueeze(1)
 
 
+class SelectFourth(Between):
+    def between(self, x: Tensor) -> Tensor:
+        return x + x[:, 3].unsqueeze(1)
+
+
+class SelectLast(Between):
+    def between(self, x: Tensor) -> Tensor:
+        return x * x[:, -1:].tanh()
+
+
 class SliceFirst(Between):
     def between(self, x: Tensor) -> Tensor:
         return x * torch.sigmoid(x[:, :1])
@@ -271,11 +281,11 @@ class InPlace(Between):
         self.other = nn.Conv2d(8, 8, 1)
 
     def between(self, x: Tensor) -> Tensor:
-        x = F.relu_(self.other(x).add_(x))
+        x = self.other(x).add_(x)
         flat = x.view(x.size(0), x.size(1), -1)
-        flat.mul_(0.5).clamp_(max=3.0)
+        flat.mul_(0.5).sub_(0.1)
         x += 0.1
-        return x
+        return F.relu_(x)
 
 
 class Einsum(Between):
@@ -503,6 +513,8 @@ CASES = [
     Case("split_by_constants", SplitConstant, 5, {"conv1": "movement.py:"}),
     Case("unbind", Unbind, 5, {"conv1": "movement.py:"}),
     Case("select_first", SelectFirst, 7 + 5, {"conv1": "movement.py:"}),
+    Case("select_fourth", SelectFourth, 5, {"conv1": "movement.py:"}),
+    Case("select_last", SelectLast, 7 + 5, {"conv1": "movement.py:"}),
     Case("slice_first", SliceFirst, 7 + 5, {"conv1": "movement.py:"}),
     Case("write_first", WriteFirst, 7 + 5, {"conv1": "movement.py:"}),
     Case("slice_constant", SliceConstant, 5, {"conv1": "movement.py:"}),
@@ -522,7 +534,7 @@ CASES = [
     Case("set_item", SetItem, 8 + 6 + 5),
     Case("set_item_constants", SetItemConstant, 5, {"conv1": "movement.py:", "other": "movement.py:"}),
     Case("cat_with_input", CatWithInput, 8 + 5),
-    Case("padded_shortcut", PaddedShortcut, 10, {"conv2": "shapes.py:"}),
+    Case("padded_shortcut", PaddedShortcut, 10, {"conv2": "movement.py:"}),
     Case("nhwc_flatten", NHWCFlatten, 6),
     Case("nhwc_linear", NHWCLinear, 6 + 5),
     Case("view_constant", ViewConstant, 5, {"conv1": "movement.py:"}),

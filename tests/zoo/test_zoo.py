@@ -1,17 +1,99 @@
-"""Every network against the invariants: right or frozen with a reason, never wrong."""
+"""Every network against the invariants: what is prunable can be compacted, what is not has a reason, nothing is wrong."""
 
+from collections import Counter
+from functools import cache
+
+import numpy as np
 import pytest
-from tests.nets import randomise
-from tests.zoo import convolutional
+import torch
+from tests.zoo import convolutional, movement, normalisation, surroundings
 from tests.zoo.case import Case
-from tests.zoo.check import assert_equal_outputs, evaluated, pruned
+from tests.zoo.check import Given, assert_same_outputs, pruned, remove, train
 
-CASES = [*convolutional.CASES]
+from prunekit import PrunableNetwork, analyze
+from prunekit.exceptions import NothingToPruneError
+from prunekit.network import NetworkSnapshot
+
+ALL = [*convolutional.CASES, *movement.CASES, *normalisation.CASES, *surroundings.CASES]
+CASES = [case for case in ALL if case.units]
 
 zoo = pytest.mark.parametrize("case", CASES, ids=str)
 
 
+@cache
+def _network(name: str) -> tuple[PrunableNetwork, NetworkSnapshot]:
+    module, inputs = next(case for case in CASES if case.name == name).make()
+    network = PrunableNetwork(module, inputs, criterion=Given())
+    return network, network.snapshot()
+
+
+def _fresh(case: Case) -> PrunableNetwork:
+    """Return the case's network with nothing removed; tracing it once serves all tests."""
+    network, start = _network(case.name)
+    network.restore(start)
+    return network
+
+
+def test_names_are_unique() -> None:
+    assert max(Counter(case.name for case in ALL).values()) == 1
+
+
 @zoo
-def test_units(case: Case) -> None:
-    network = pruned(randomise(case.build()), case.inputs(), 0.0)
+def test_units_and_reasons(case: Case) -> None:
+    network = _fresh(case)
     assert network.num_prunables == case.units
+    table = network.analyze().set_index("name")
+    for layer, reason in case.blocked.items():
+        assert reason in table.loc[layer, "blocked_by"]
+    blocked = table[table.num_filters > table.num_prunable]
+    assert (blocked.blocked_by != "").all()
+    assert (table[table.num_filters == table.num_prunable].blocked_by == "").all()
+
+
+@zoo
+@pytest.mark.parametrize("fraction", [0.1, 0.5, 0.9])
+def test_masked_equals_compacted(case: Case, fraction: float) -> None:
+    network = _fresh(case)
+    assert remove(network, fraction) > 0 or fraction * case.units < 1
+    inputs = case.make()[1]
+    small = network.compact(verify=False)
+    assert type(small) is type(network.module)
+    assert_same_outputs(network, small, inputs)
+    if case.trains:
+        for module in (network, small):
+            train(module, inputs, torch.optim.SGD(module.parameters(), 0.01, 0.9, weight_decay=0.01), clip=1.0)
+        assert_same_outputs(network, small, inputs)
+
+
+@zoo
+def test_everything_that_may_go(case: Case) -> None:
+    """Remove units until none may go: every layer keeps something, and the network still runs."""
+    network = _fresh(case)
+    remove(network, 1.0, seed=1)
+    assert remove(network, 1.0, seed=2) == 0
+    small = network.compact(verify=False)
+    assert all(parameter.numel() for parameter in small.parameters())
+    assert_same_outputs(network, small, case.make()[1])
+
+
+@zoo
+def test_compacted_network_is_pruned_again(case: Case) -> None:
+    network = _fresh(case)
+    remove(network, 0.3, seed=3)
+    small, inputs = network.compact(verify=False), case.make()[1]
+    again = pruned(small, inputs, 0.5, seed=4)
+    assert again.num_prunables < network.num_prunables
+    assert_same_outputs(again, again.compact(verify=False), inputs)
+
+
+@pytest.mark.parametrize("case", [case for case in ALL if not case.units], ids=str)
+def test_nothing_to_prune(case: Case) -> None:
+    module, inputs = case.make()
+    with pytest.raises(NothingToPruneError) as caught:
+        PrunableNetwork(module, inputs)
+    table = analyze(module, inputs).set_index("name")
+    for layer, reason in case.blocked.items():
+        assert reason in str(caught.value)
+        assert reason in table.loc[layer, "blocked_by"]
+    assert not table.num_prunable.any()
+    assert np.isclose(table.attrs["totals"]["params"]["reduction"], 0.0)

@@ -1,0 +1,107 @@
+"""Criteria by their definitions."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+from tests.nets import dense_net, randomise
+from torch import Tensor
+
+from prunekit import PrunableNetwork
+from prunekit.exceptions import ParameterError, ParameterTypeError
+from prunekit.importance import CRITERIA, Random, Taylor, make_criterion
+from prunekit.importance.functional import removal_estimate, squared_taylor, taylor_terms
+
+
+@dataclass
+class Seen:
+    """What a criterion sees of a mini-batch."""
+
+    taylor_sums: Tensor
+    batch_size: int = 4
+    filter_norms: Tensor = torch.tensor([3.0, 1.0, 2.0])
+    n_units: int = 3
+
+
+SUMS = torch.tensor([[1.0, -2.0, 0.0], [3.0, 0.5, 0.0], [-1.0, 1.0, 0.0], [0.0, -2.0, 6.0]])
+
+
+def _importance(name: str) -> np.ndarray:
+    criterion = make_criterion(name, "test")
+    for sums in SUMS:
+        criterion.observe(Seen(sums))
+    return criterion.importance()
+
+
+def test_definitions() -> None:
+    sums = SUMS.double().numpy()
+    np.testing.assert_allclose(_importance("taylor"), (sums**2).mean(0))
+    np.testing.assert_allclose(_importance("taylor_abs"), np.abs(sums).mean(0))
+    np.testing.assert_allclose(_importance("taylor2"), -sums.mean(0) + 4 / 2 * sums.var(0, ddof=1), rtol=1e-6)
+    np.testing.assert_allclose(_importance("magnitude"), [3, 1, 2])
+
+
+def test_taylor2_of_one_mini_batch_has_no_curvature() -> None:
+    criterion = make_criterion("taylor2", "test")
+    criterion.observe(Seen(SUMS[0]))
+    np.testing.assert_allclose(criterion.importance(), -SUMS[0].numpy())
+
+
+@pytest.mark.parametrize("name", CRITERIA)
+def test_reset_forgets(name: str) -> None:
+    criterion = make_criterion(name, "test")
+    criterion.observe(Seen(SUMS[0]))
+    first = criterion.importance()
+    criterion.observe(Seen(SUMS[1]))
+    criterion.reset()
+    criterion.observe(Seen(SUMS[0]))
+    np.testing.assert_array_equal(criterion.importance(), first)
+
+
+def test_random_orders_by_its_seed() -> None:
+    draws = []
+    for seed in (0, 0, 1):
+        criterion = Random(seed)
+        criterion.observe(Seen(SUMS[0]))
+        draws.append(criterion.importance())
+    np.testing.assert_array_equal(draws[0], draws[1])
+    assert (draws[0] != draws[2]).all()
+
+
+def test_random_goes_on_after_a_removal() -> None:
+    """The seed gives one sequence of removals, whatever the number of steps."""
+    network = PrunableNetwork(dense_net(), torch.randn(5, 6), criterion="random")
+    removed = 0
+    while step := network.update_prunables(max_to_prune=3):
+        removed += step
+    assert removed == 13 - 2
+
+
+def test_magnitude_is_the_sum_of_squares_of_the_filters() -> None:
+    module = randomise(dense_net())
+    network = PrunableNetwork(module, torch.randn(5, 6), criterion="magnitude")
+    weights = [module[0].weight, module[2].weight]
+    expected = torch.cat([weight.square().sum(1) for weight in weights]).detach().numpy()
+    np.testing.assert_allclose(network.importances, expected, rtol=1e-6)
+
+
+def test_names() -> None:
+    assert isinstance(make_criterion("taylor", "PrunableNetwork"), Taylor)
+    assert all(kind.name == name for name, kind in CRITERIA.items())
+    with pytest.raises(ParameterError, match=r"The 'criterion' parameter of TaylorPruner must be one of 'taylor'.*'nope' ins"):
+        make_criterion("nope", "TaylorPruner")
+    with pytest.raises(ParameterTypeError, match=r"must be a name or a Criterion object. Got int instead"):
+        make_criterion(3, "PrunableNetwork")
+    with pytest.raises(ParameterTypeError, match="must be a name or a Criterion object"):
+        make_criterion(Taylor, "PrunableNetwork")
+
+
+def test_terms() -> None:
+    """First-order terms of real, complex and short numbers."""
+    weight, gradient = torch.tensor([2.0, -1.0]), torch.tensor([0.5, 3.0])
+    assert taylor_terms(weight, gradient).tolist() == [1.0, -3.0]
+    assert taylor_terms(torch.tensor([1 + 2j]), torch.tensor([3 - 1j])).tolist() == [1.0]
+    assert taylor_terms(weight.bfloat16(), gradient.bfloat16()).dtype == torch.float32
+    assert squared_taylor(torch.tensor([-3.0])).item() == 9.0
+    assert removal_estimate(torch.tensor(1.0), torch.tensor(0.5), 8).item() == 1.0

@@ -1,0 +1,184 @@
+"""Networks that are drawn at random: short programs of operations over a list of images."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+Step = tuple[str, int, int, int]
+"""Name of the operation, which tensors it takes (counted from the newest) and a free number."""
+
+MakesLayers = Callable[["Program", Tensor, int], nn.Module]
+
+
+class Program(nn.Module):
+    """
+    Run steps; every step takes tensors of a list and appends one.
+
+    A step that does not fit the sizes of its tensors is left out, so any list of steps is a network. At the end every
+    tensor that nothing read is pooled and read by one linear layer.
+    """
+
+    def __init__(self, steps: list[Step]) -> None:
+        super().__init__()
+        self.layers = nn.ModuleDict()
+        self.steps: list[Step] = []
+        self.building = True
+        values = [F.relu(self._layer("stem", lambda: nn.Conv2d(3, 8, 3, padding=1))(torch.randn(2, 3, 4, 4)))]
+        for step in steps:
+            result = self._take_step(values, step, str(len(self.steps)))
+            if result is not None:
+                self.steps.append(step)
+                values.append(result)
+        width = sum(value.size(1) for value in values[-2:])
+        self.head = nn.Linear(width, 3)
+        self.building = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        values = [F.relu(self.layers["stem"](x))]
+        for number, step in enumerate(self.steps):
+            values.append(self._take_step(values, step, str(number)))
+        return self.head(torch.cat([value.mean((2, 3)) for value in values[-2:]], 1))
+
+    def _layer(self, name: str, make: Callable[[], nn.Module]) -> nn.Module:
+        if self.building:
+            self.layers[name] = make()
+        return self.layers[name]
+
+    def _take_step(self, values: list[Tensor], step: Step, name: str) -> Any:
+        kind, first, second, number = step
+        x, y = values[-1 - first % len(values)], values[-1 - second % len(values)]
+        return OPERATIONS[kind](self, x, y, number, name)
+
+
+def _conv(net: Program, x: Tensor, y: Tensor, number: int, name: str) -> Tensor:
+    return net._layer(name, lambda: nn.Conv2d(x.size(1), 2 + number % 7, 1 + 2 * (number % 2), padding=number % 2))(x)
+
+
+def _grouped(net: Program, x: Tensor, y: Tensor, number: int, name: str) -> Tensor | None:
+    if net.building and x.size(1) % 2:
+        return None
+    return net._layer(name, lambda: nn.Conv2d(x.size(1), 2 * (1 + number % 3), 1, groups=2))(x)
+
+
+def _depthwise(net: Program, x: Tensor, y: Tensor, number: int, name: str) -> Tensor:
+    return net._layer(name, lambda: nn.Conv2d(x.size(1), x.size(1), 3, padding=1, groups=x.size(1)))(x)
+
+
+def _transposed(net: Program, x: Tensor, y: Tensor, number: int, name: str) -> Tensor:
+    return net._layer(name, lambda: nn.ConvTranspose2d(x.size(1), 2 + number % 5, 1))(x)
+
+
+def _batch_norm(net: Program, x: Tensor, y: Tensor, number: int, name: str) -> Tensor:
+    return net._layer(name, lambda: nn.BatchNorm2d(x.size(1), affine=number % 2 == 0))(x)
+
+
+def _group_norm(net: Program, x: Tensor, y: Tensor, number: int, name: str) -> Tensor | None:
+    if net.building and x.size(1) % 2:
+        return None
+    return net._layer(name, lambda: nn.GroupNorm(2, x.size(1), affine=number % 2 == 0))(x)
+
+
+def _linear_last(net: Program, x: Tensor, y: Tensor, number: int, name: str) -> Tensor:
+    return net._layer(name, lambda: nn.Linear(x.size(1), 2 + number % 5))(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
+def _add(net: Program, x: Tensor, y: Tensor, number: int, name: str) -> Tensor | None:
+    return _if(net, x.shape == y.shape, lambda: x + 0.5 * y)
+
+
+def _multiply(net: Program, x: Tensor, y: Tensor, number: int, name: str) -> Tensor | None:
+    return _if(net, x.shape == y.shape, lambda: x * torch.sigmoid(y))
+
+
+def _gate(net: Program, x: Tensor, y: Tensor, number: int, name: str) -> Tensor | None:
+    return _if(net, x.size(1) == y.size(1), lambda: x * torch.tanh(y.mean((2, 3), keepdim=True)))
+
+
+def _cat(net: Program, x: Tensor, y: Tensor, number: int, name: str) -> Tensor | None:
+    return _if(net, x.shape[2:] == y.shape[2:] and x.size(1) + y.size(1) < 40, lambda: torch.cat([x, y], 1))
+
+
+def _chunk(net: Program, x: Tensor, y: Tensor, number: int, name: str) -> Tensor | None:
+    return _if(net, x.size(1) % 2 == 0, lambda: x.chunk(2, 1)[number % 2])
+
+
+def _swap(net: Program, x: Tensor, y: Tensor, number: int, name: str) -> Tensor | None:
+    return _if(net, x.size(1) % 2 == 0, lambda: torch.cat(x.chunk(2, 1)[::-1], 1))
+
+
+def _shuffle(net: Program, x: Tensor, y: Tensor, number: int, name: str) -> Tensor | None:
+    return _if(
+        net, x.size(1) % 2 == 0, lambda: x.view(x.size(0), 2, -1, *x.shape[2:]).transpose(1, 2).flatten(1, 2)
+    )
+
+
+def _glu(net: Program, x: Tensor, y: Tensor, number: int, name: str) -> Tensor | None:
+    return _if(net, x.size(1) % 2 == 0, lambda: F.glu(x, 1))
+
+
+def _unshuffle(net: Program, x: Tensor, y: Tensor, number: int, name: str) -> Tensor | None:
+    return _if(net, x.size(2) % 2 == 0 and x.size(1) < 9, lambda: F.pixel_unshuffle(x, 2))
+
+
+def _pixel_shuffle(net: Program, x: Tensor, y: Tensor, number: int, name: str) -> Tensor | None:
+    return _if(net, x.size(1) % 4 == 0 and x.size(2) < 8, lambda: F.pixel_shuffle(x, 2))
+
+
+def _slice(net: Program, x: Tensor, y: Tensor, number: int, name: str) -> Tensor | None:
+    return _if(net, x.size(1) > 3, lambda: x[:, number % 2 : x.size(1) - number % 3])
+
+
+def _normalise(net: Program, x: Tensor, y: Tensor, number: int, name: str) -> Tensor:
+    return torch.softmax(x, 1) if number % 2 else x / (1 + x.abs().sum(1, keepdim=True))
+
+
+def _channel_products(net: Program, x: Tensor, y: Tensor, number: int, name: str) -> Tensor | None:
+    """Attention between channels or between positions, with heads where the sizes allow it."""
+    batch, channels, height, width = x.shape
+    if net.building and (channels % 2 or channels < 4):
+        return None
+    heads = x.flatten(2).view(batch, 2, channels // 2, -1)
+    if number % 2:
+        return (torch.softmax(heads @ heads.transpose(2, 3), -1) @ heads).reshape(batch, channels, height, width)
+    mixed = torch.softmax(heads.transpose(2, 3) @ heads, -1) @ heads.transpose(2, 3)
+    return mixed.transpose(2, 3).reshape(batch, channels, height, width)
+
+
+def _stack(net: Program, x: Tensor, y: Tensor, number: int, name: str) -> Tensor | None:
+    return _if(net, x.shape == y.shape, lambda: torch.stack([x, y], number % 2 + 1).flatten(1, 2))
+
+
+def _flip(net: Program, x: Tensor, y: Tensor, number: int, name: str) -> Tensor:
+    return x.flip(1) if number % 2 else x.roll(1 + number % 3, number % 4)
+
+
+def _pad(net: Program, x: Tensor, y: Tensor, number: int, name: str) -> Tensor:
+    return F.pad(x, (0, 0, 0, 0, number % 2, 1), value=0.5)
+
+
+def _interleave(net: Program, x: Tensor, y: Tensor, number: int, name: str) -> Tensor | None:
+    def write() -> Tensor:
+        out = x.new_zeros(x.size(0), x.size(1) + y.size(1), *x.shape[2:])
+        out[:, : x.size(1)] = x
+        out[:, x.size(1) :] += y
+        return out
+
+    return _if(net, x.shape[2:] == y.shape[2:] and x.size(1) + y.size(1) < 40, write)
+
+
+def _if(net: Program, fits: bool, compute: Callable[[], Tensor]) -> Tensor | None:
+    """Decide while the network is being built; later the compacted network must do what was decided."""
+    return None if net.building and not fits else compute()
+
+
+OPERATIONS: dict[str, Callable[[Program, Tensor, Tensor, int, str], Tensor | None]] = {
+    function.__name__.strip("_"): function
+    for function in (
+        _conv, _grouped, _depthwise, _transposed, _batch_norm, _group_norm, _linear_last, _add, _multiply, _gate, _cat,
+        _chunk, _swap, _shuffle, _glu, _unshuffle, _pixel_shuffle, _slice, _normalise, _channel_products, _stack, _flip,
+        _pad, _interleave,
+    )
+}  # fmt: skip
