@@ -24,7 +24,6 @@ from prunekit.tracing import (
     RunRecord,
     Tracer,
     UnitGraph,
-    sandbox,
 )
 
 BoolArray = NDArray[np.bool_]
@@ -100,7 +99,7 @@ def prove(module: nn.Module, graph: UnitGraph) -> tuple[UnitGraph, tuple[Repair,
         else:
             repairs = repaired
         number = 0
-    if graph.n_units and not _stands_fewest(module, graph, repairs):
+    if graph.n_units and not _stands_fewest(graph, repairs):
         graph = graph.with_at_least(2)
     return graph, repairs
 
@@ -166,7 +165,7 @@ def _spreads_for(graph: UnitGraph) -> tuple[Spread, ...]:
 def _probe_spread(module: nn.Module, graph: UnitGraph, repairs: tuple[Repair, ...], spread: Spread) -> Failure | None:
     # One spread is enough for a training mode that differs by dropout and statistics alone.
     training = spread is _SPREADS[0] or _trains_differently(module, graph)
-    return probe(module, graph, repairs, _keeping(graph, spread(graph), 2), training=training)
+    return probe(graph, repairs, _keeping(graph, spread(graph), 2), training=training)
 
 
 def _trains_differently(module: nn.Module, graph: UnitGraph) -> bool:
@@ -189,7 +188,7 @@ def _keeping(graph: UnitGraph, removed: BoolArray, at_least: int, *, backwards: 
     return removed
 
 
-def _stands_fewest(module: nn.Module, graph: UnitGraph, repairs: tuple[Repair, ...]) -> bool:
+def _stands_fewest(graph: UnitGraph, repairs: tuple[Repair, ...]) -> bool:
     """Return whether the network stands the probes also where they leave one index of a parameter's dimension."""
     everything = np.ones(graph.n_units, dtype=bool)
     removals = [_keeping(graph, everything, 1, backwards=backwards) for backwards in (False, True)]
@@ -197,11 +196,10 @@ def _stands_fewest(module: nn.Module, graph: UnitGraph, repairs: tuple[Repair, .
         removed = _keeping(graph, spread(graph), 1)
         if not np.array_equal(removed, _keeping(graph, spread(graph), 2)):
             removals.append(removed)
-    return all(probe(module, graph, repairs, removed) is None for removed in removals)
+    return all(probe(graph, repairs, removed) is None for removed in removals)
 
 
 def probe(
-    module: nn.Module,
     graph: UnitGraph,
     repairs: tuple[Repair, ...],
     removed: BoolArray,
@@ -213,10 +211,8 @@ def probe(
 
     Parameters
     ----------
-    module : Module
-        The dense network.
     graph : UnitGraph
-        Its units.
+        Units of the network.
     repairs : tuple of Repair
         Attributes to set.
     removed : ndarray of bool, shape (n_units,)
@@ -233,7 +229,8 @@ def probe(
     plan = make_plan(graph, removed, repairs)
     axes = {(axis.tensor, axis.dim): axis for axis in graph.axes}
     prunable = graph.unit_of_component >= 0
-    with sandbox(module, graph.trace.fake) as (duplicate, prepare):
+    sandbox = graph.trace.sandbox
+    with sandbox.opened() as duplicate:
         apply_plan_(duplicate, plan)
         table = CheckingTable(graph.component, prunable)
 
@@ -242,7 +239,7 @@ def probe(
             return torch.arange(axis.start, axis.start + axis.size)[kept[axis.labels]]
 
         tracer = Tracer(duplicate, table, initial)
-        inputs = prepare(graph.trace.inputs)
+        inputs = sandbox.prepare(graph.trace.inputs)
         for number, run in enumerate(graph.trace.runs[: None if training else 1]):
             watcher = _Watcher(graph, run, kept, tracer.store)
             try:
@@ -395,6 +392,6 @@ def _culprits(module: nn.Module, graph: UnitGraph, repairs: tuple[Repair, ...], 
         labels = labels[graph.unit_of_label[labels] >= 0]
         alone = np.zeros_like(removed)
         alone[graph.unit_of_label[labels]] = removed[graph.unit_of_label[labels]]
-        if alone.any() and probe(module, graph, repairs, alone) is not None:
+        if alone.any() and probe(graph, repairs, alone) is not None:
             found.append(labels)
     return np.concatenate(found) if found else np.flatnonzero(graph.unit_of_label >= 0)

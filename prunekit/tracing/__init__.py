@@ -2,10 +2,12 @@
 
 from prunekit.tracing._copy import copy_module
 from prunekit.tracing._factors import tracked
+from prunekit.tracing._inputs import Inputs, duplicate_inputs
 from prunekit.tracing._labels import MISPLACED, CheckingTable, LabelConflictError, LabelTable
 from prunekit.tracing._reason import Reason
 from prunekit.tracing._records import LabelStore, OperationRecord, RunRecord
-from prunekit.tracing._trace import Axis, Inputs, Trace, device_of, duplicate_inputs, sandbox, trace
+from prunekit.tracing._sandbox import Sandbox, device_of
+from prunekit.tracing._trace import Axis, Trace, trace
 from prunekit.tracing._tracer import Tracer, named_outputs, named_tensors, tensors_of
 from prunekit.tracing._units import Group, Slice, Unit, UnitGraph
 
@@ -21,6 +23,7 @@ __all__ = [
     "OperationRecord",
     "Reason",
     "RunRecord",
+    "Sandbox",
     "Slice",
     "Trace",
     "Tracer",
@@ -31,7 +34,6 @@ __all__ = [
     "duplicate_inputs",
     "named_outputs",
     "named_tensors",
-    "sandbox",
     "tensors_of",
     "trace",
     "tracked",
