@@ -127,11 +127,13 @@ class PrunableNetwork(nn.Module):
         module = check_module(module)
         self.criterion = make_criterion(criterion, "PrunableNetwork")
         constraints = Constraints.checked(min_channels, round_to, max_layer_reduction, "PrunableNetwork")
-        self._inputs = duplicate_inputs(Inputs.of(example_inputs))
+        with torch.inference_mode(False):
+            self._inputs = duplicate_inputs(Inputs.of(example_inputs))
         graph, self._repairs = prove_units(module, self._inputs, include, exclude)
         if not graph.n_units:
             raise NothingToPruneError(what_blocks(module, graph))
-        self.module = copy_module(module)
+        with torch.inference_mode(False):  # the copy is to be trained
+            self.module = copy_module(module)
         self.graph = graph
         self._costs = CostModel(self.module, graph)
         self._selector = Selector(graph, constraints)

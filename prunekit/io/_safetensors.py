@@ -11,6 +11,7 @@ import safetensors.torch
 from torch import Tensor, nn
 
 from prunekit.exceptions import ParameterTypeError, PlanError
+from prunekit.network import PrunableNetwork
 from prunekit.surgery import PruningPlan, compact
 from prunekit.tracing import named_tensors
 
@@ -27,8 +28,8 @@ def save(network: Any, path: str | Path, plan: PruningPlan | None = None) -> Pat
 
     Parameters
     ----------
-    network : Module, fitted skorch net or fitted TaylorPruner
-        The compacted network.
+    network : Module, fitted skorch net, fitted TaylorPruner or PrunableNetwork
+        The compacted network; a `PrunableNetwork` is compacted.
     path : str or Path
         File to write, by custom with the suffix ``.safetensors``; an old one is replaced once the new one is whole.
     plan : PruningPlan, default=None
@@ -43,8 +44,10 @@ def save(network: Any, path: str | Path, plan: PruningPlan | None = None) -> Pat
     Raises
     ------
     ParameterTypeError
-        If there is no module in `network`.
+        If there is no module in `network`, or one of a data type that the format does not know.
     """
+    if isinstance(network, PrunableNetwork):
+        network, plan = network.compact(), network.plan
     plan = getattr(network, "plan_", PruningPlan()) if plan is None else plan
     net = getattr(network, "estimator_", network)
     module = getattr(net, "module_", net)
@@ -56,7 +59,13 @@ def save(network: Any, path: str | Path, plan: PruningPlan | None = None) -> Pat
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in named_tensors(module).items()}
     document = {"protocol": PROTOCOL, "module": type(module).__qualname__, "plan": plan.to_json()}
     target = Path(path)
-    _write_atomically(target, safetensors.torch.save(tensors, {_KEY: json.dumps(document)}))
+    try:
+        content = safetensors.torch.save(tensors, {_KEY: json.dumps(document)})
+    except KeyError as exc:
+        raise ParameterTypeError(
+            f"The tensors of the network must have data types that safetensors can hold. Got {exc} instead."
+        ) from exc
+    _write_atomically(target, content)
     return target
 
 
@@ -78,6 +87,8 @@ def load(path: str | Path, module: nn.Module) -> nn.Module:
 
     Raises
     ------
+    ParameterTypeError
+        If `module` is no network.
     PlanError
         If the file was not written by `save`, or does not fit the network; the message names the first difference.
 
@@ -85,6 +96,12 @@ def load(path: str | Path, module: nn.Module) -> nn.Module:
     -----
     The file holds numbers and JSON only; nothing in it is executed.
     """
+    given: object = module
+    if not isinstance(given, nn.Module):
+        got = f"the class {given.__name__}" if isinstance(given, type) else type(given).__name__
+        raise ParameterTypeError(
+            f"The 'module' parameter of load must be a dense network, an instance of its class. Got {got} instead."
+        )
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}

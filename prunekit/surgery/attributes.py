@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,20 +56,18 @@ class Repair:
         return int(kept[self.labels].any(axis=1).sum())
 
 
-def update_attributes_(module: nn.Module, before: dict[str, Shape]) -> None:
+def update_attributes_(module: nn.Module) -> None:
     """
-    Set the attributes of one of torch's own layers from the new shapes of its parameters.
+    Set the attributes of one of torch's own layers from the shapes of its parameters.
 
     Parameters
     ----------
     module : Module
-        A layer whose parameters were sliced; modules that are none of torch's layers are left alone.
-    before : dict of str to tuple of int
-        Shapes of its own parameters and buffers in the dense network.
+        A layer whose parameters may have been sliced; modules that are none of torch's layers are left alone.
     """
     for kind, update in _UPDATES:
         if isinstance(module, kind):
-            update(module, before)
+            update(module)
             return
 
 
@@ -132,51 +131,52 @@ def labels_along(factor: Tensor, dim: int) -> NDArray[np.int64] | None:
     return matrix
 
 
-def _convolution(layer: nn.Module, before: dict[str, Shape]) -> None:
-    assert isinstance(layer, _ConvNd)
-    weight, old = layer.weight.shape, before["weight"]
+def _weight_shape(layer: nn.Module) -> Shape:
+    """Return the shape of the weight, also where a hook computes it from another parameter before each forward pass."""
+    for name in ("weight_orig", "weight_v"):
+        if name in layer._parameters:
+            return tuple(layer.get_parameter(name).shape)
+    return tuple(cast("Tensor", layer.weight).shape)
+
+
+def _convolution(layer: Any) -> None:
+    weight = _weight_shape(layer)
+    transposed = isinstance(layer, _ConvTransposeNd)
     if layer.groups > 1:
-        layer.groups = layer.groups * weight[0] // old[0]
-    if isinstance(layer, _ConvTransposeNd):
+        layer.groups = layer.groups * weight[0] // (layer.in_channels if transposed else layer.out_channels)
+    if transposed:
         layer.in_channels, layer.out_channels = weight[0], weight[1] * layer.groups
     else:
         layer.in_channels, layer.out_channels = weight[1] * layer.groups, weight[0]
 
 
-def _linear(layer: nn.Module, before: dict[str, Shape]) -> None:
-    assert isinstance(layer, nn.Linear)
-    layer.out_features, layer.in_features = layer.weight.shape
+def _linear(layer: Any) -> None:
+    layer.out_features, layer.in_features = _weight_shape(layer)
 
 
-def _norm(layer: nn.Module, before: dict[str, Shape]) -> None:
-    assert isinstance(layer, _NormBase)
+def _norm(layer: Any) -> None:
     for tensor in (layer.weight, layer.running_mean):
         if tensor is not None:
             layer.num_features = tensor.shape[0]
             return
 
 
-def _group_norm(layer: nn.Module, before: dict[str, Shape]) -> None:
-    assert isinstance(layer, nn.GroupNorm)
+def _group_norm(layer: Any) -> None:
     if layer.affine:
-        layer.num_channels = layer.weight.shape[0]
-        layer.num_groups = layer.num_groups * layer.num_channels // before["weight"][0]
+        channels = _weight_shape(layer)[0]
+        layer.num_groups = layer.num_groups * channels // layer.num_channels
+        layer.num_channels = channels
 
 
-def _prelu(layer: nn.Module, before: dict[str, Shape]) -> None:
-    assert isinstance(layer, nn.PReLU)
-    layer.num_parameters = layer.weight.shape[0]
+def _prelu(layer: Any) -> None:
+    layer.num_parameters = _weight_shape(layer)[0]
 
 
-def _embedding(layer: nn.Module, before: dict[str, Shape]) -> None:
-    assert isinstance(layer, nn.Embedding | nn.EmbeddingBag)
-    layer.num_embeddings, layer.embedding_dim = layer.weight.shape
+def _embedding(layer: Any) -> None:
+    layer.num_embeddings, layer.embedding_dim = _weight_shape(layer)
 
 
-_UPDATES: tuple[
-    tuple[type[nn.Module] | tuple[type[nn.Module], ...], Callable[[nn.Module, dict[str, Shape]], None]], ...
-]
-_UPDATES = (
+_UPDATES: tuple[tuple[type[nn.Module], Callable[[Any], None]], ...] = (
     (_ConvNd, _convolution),
     (nn.Linear, _linear),
     (_NormBase, _norm),

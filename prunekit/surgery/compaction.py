@@ -31,8 +31,9 @@ def compact(module: nn.Module, plan: PruningPlan) -> nn.Module:
         If the plan does not fit the network.
     """
     plan.check(module)
-    duplicate = copy_module(module)
-    apply_plan_(duplicate, plan)
+    with torch.inference_mode(False):
+        duplicate = copy_module(module)
+        apply_plan_(duplicate, plan)
     return duplicate
 
 
@@ -54,6 +55,8 @@ def apply_plan_(module: nn.Module, plan: PruningPlan) -> None:
     finished = {id(dense[name]): _like(_sliced(dense[name], own), dense[name]) for name, own in entries.items()}
     for part in module.modules():
         _replace_(part, finished)
+    for part in module.modules():
+        update_attributes_(part)
     for change in plan.attributes:
         setattr(module.get_submodule(change.module), change.name, change.value)
 
@@ -86,14 +89,6 @@ def _like(tensor: Tensor, old: Tensor) -> Tensor:
 
 
 def _replace_(part: nn.Module, finished: dict[int, Tensor]) -> None:
-    before: dict[str, tuple[int, ...]] = {}
-    replaced: dict[str, Tensor] = {}
     for name, tensor in [*part._parameters.items(), *part._buffers.items()]:
-        if tensor is not None:
-            before[name] = tuple(tensor.shape)
-            if id(tensor) in finished:
-                replaced[name] = finished[id(tensor)]
-    for name, tensor in replaced.items():
-        setattr(part, name, tensor)
-    if replaced:
-        update_attributes_(part, before)
+        if tensor is not None and id(tensor) in finished:
+            setattr(part, name, finished[id(tensor)])

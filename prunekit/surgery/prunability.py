@@ -40,6 +40,13 @@ def prove_units(
     tuple of UnitGraph and tuple of Repair
         Units, and the attributes to set when they are removed.
     """
+    with torch.inference_mode(False):  # in which composite operations would not be told apart
+        return _prove_units(module, inputs, include, exclude)
+
+
+def _prove_units(
+    module: nn.Module, inputs: Inputs, include: Patterns, exclude: Patterns
+) -> tuple[UnitGraph, tuple[Repair, ...]]:
     graph = UnitGraph(trace(module, inputs))
     blocked: list[tuple[NDArray[np.int64], Reason]] = []
     for name, given in (("include", include), ("exclude", exclude)):

@@ -150,3 +150,25 @@ def test_save_refuses_what_is_no_network(tmp_path):
         save({}, tmp_path / "net.safetensors")
 
     assert not list(tmp_path.iterdir())
+
+
+def test_a_prunable_network_is_compacted(tmp_path):
+    network = prune(dense_net(), torch.randn(2, 6))
+
+    loaded = load(save(network, tmp_path / "net.safetensors"), dense_net())
+
+    assert [p.shape for p in loaded.parameters()] == [p.shape for p in network.compact().parameters()]
+
+
+def test_data_types_that_the_format_does_not_know(tmp_path):
+    with pytest.raises(ParameterTypeError, match=r"data types that safetensors can hold. Got torch.complex128 instead"):
+        save(nn.Linear(2, 2, dtype=torch.complex128), tmp_path / "net.safetensors")
+
+    assert not list(tmp_path.iterdir())
+
+
+def test_load_wants_an_instance(tmp_path):
+    path = save(dense_net(), tmp_path / "net.safetensors")
+
+    with pytest.raises(ParameterTypeError, match=r"'module' parameter of load .* Got the class PlainCNN instead"):
+        load(path, PlainCNN)
