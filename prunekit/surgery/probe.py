@@ -1,5 +1,6 @@
 """The proof that whatever is called prunable can be compacted: compact a copy and follow the labels again."""
 
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -340,14 +341,32 @@ def _repair(
                 for name, value in vars(owner).items()
                 if type(value) is int and value in sizes and (path, name) not in done
             )
-            for candidate in (matching, *((one,) for one in matching)):
-                if not candidate:
-                    continue
-                later = _probe_spread(module, graph, repairs + candidate, spread)
-                if later is None or later.position > failure.position:
-                    return repairs + candidate
+            best = max(_candidates(module, graph, repairs, matching, spread), default=None, key=lambda pair: pair[0])
+            if best is not None and best[0] > failure.position:
+                return repairs + best[1]
         path = path.rpartition(".")[0] if path else None
     return None
+
+
+def _candidates(
+    module: nn.Module,
+    graph: UnitGraph,
+    repairs: tuple[Repair, ...],
+    matching: tuple[Repair, ...],
+    spread: Spread,
+) -> Iterator[tuple[tuple[int, int], tuple[Repair, ...]]]:
+    """Yield repairs with the position that the probe reaches with them; each alone, then all, until one is enough."""
+    alone = [(one,) for one in matching]
+    for candidate in [*alone, matching] if len(matching) > 1 else alone:
+        later = _probe_spread(module, graph, repairs + candidate, spread)
+        if later is None:
+            yield _END, candidate
+            return
+        yield later.position, candidate
+
+
+_END = (sys.maxsize, 0)
+"""Position of a probe that came through."""
 
 
 def _sizes(graph: UnitGraph, record: OperationRecord) -> Iterator[tuple[int, NDArray[np.int64]]]:
