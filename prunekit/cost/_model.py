@@ -141,8 +141,9 @@ class CostModel:
         weights = self.graph.trace.store
         seen: dict[int, _Interval] = {}
         for number, record in enumerate(self.graph.trace.runs[0].operations):
+            extra = {id(out) for out in record.outputs[1:] if not weights[out]}  # saved statistics, freed at once
             for tensor in (*record.inputs, *record.outputs):
-                if weights.is_weight(tensor):
+                if weights.is_weight(tensor) or id(tensor) in extra:
                     continue
                 key = tensor.untyped_storage()._cdata
                 known = seen.get(key, _Interval(tensor, number, number))

@@ -132,11 +132,12 @@ def labels_along(factor: Tensor, dim: int) -> NDArray[np.int64] | None:
 
 
 def _weight_shape(layer: nn.Module) -> Shape:
-    """Return the shape of the weight, also where a hook computes it from another parameter before each forward pass."""
-    for name in ("weight_orig", "weight_v"):
+    """Return the shape of the weight from what it is stored as; a computed one must not be asked for, it may change."""
+    for name in ("weight", "weight_orig", "weight_v"):
         if name in layer._parameters:
             return tuple(layer.get_parameter(name).shape)
-    return tuple(cast("Tensor", layer.weight).shape)
+    stored = layer.get_submodule("parametrizations.weight")._parameters
+    return tuple(cast("Tensor", stored.get("original", stored.get("original1"))).shape)
 
 
 def _convolution(layer: Any) -> None:
@@ -155,7 +156,7 @@ def _linear(layer: Any) -> None:
 
 
 def _norm(layer: Any) -> None:
-    for tensor in (layer.weight, layer.running_mean):
+    for tensor in (layer._parameters.get("weight"), layer._buffers.get("running_mean")):
         if tensor is not None:
             layer.num_features = tensor.shape[0]
             return

@@ -28,8 +28,9 @@ def copy_module(module: nn.Module) -> nn.Module:
             if isinstance(value, Tensor) and not value.is_leaf:
                 memo[id(value)] = value.detach().clone()
     duplicate = copy.deepcopy(module, memo)
-    for parameter in duplicate.parameters():
-        parameter.grad = None
+    for old, new in zip(module.parameters(), duplicate.parameters(), strict=True):
+        new.grad = None
+        vars(new).update(vars(old))  # marks such as `weight.no_weight_decay`, which deepcopy drops
     return duplicate
 
 
