@@ -47,7 +47,6 @@ network = PrunableNetwork(module, X[:2])
 train_epochs(network.module, 1, network)
 for reduction in (0.2, 0.4, 0.6, 0.7):
     network.prune_to(reduction, of="params")
-    network.reset_score()
     train_epochs(network.module, 2, network)
     print(f"  {network.reduction('params'):.2f} removed: {accuracy(network.module):.3f}")
 
