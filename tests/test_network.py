@@ -11,9 +11,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.nets import PlainCNN, ResNet, SqueezeNet, dense_net, randomise
-from tests.zoo.check import Given, assert_same_outputs, loss_of, pruned, remove, train
-from tests.zoo.convolutional import MobileNet, UNet, grouped
 from torch import Tensor, nn
 
 from prunekit import PrunableNetwork
@@ -29,6 +26,9 @@ from prunekit.exceptions import (
 )
 from prunekit.importance import Criterion, Observation
 from prunekit.network import NetworkSnapshot
+from tests.nets import PlainCNN, ResNet, SqueezeNet, dense_net, randomise
+from tests.zoo.check import Given, assert_same_outputs, loss_of, pruned, remove, train
+from tests.zoo.convolutional import MobileNet, UNet, grouped
 
 X = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(5))
 
@@ -135,7 +135,9 @@ def test_predict_keeps_modes_statistics_and_gradients_out() -> None:
 
 def test_scores_need_gradients() -> None:
     network = PrunableNetwork(PlainCNN(), X)
-    with pytest.raises(TrainingError, match=r"update_score\(\) needs gradients and found none\. Call loss\.backward\(\)"):
+    with pytest.raises(
+        TrainingError, match=r"update_score\(\) needs gradients and found none\. Call loss\.backward\(\)"
+    ):
         network.update_score()
     with pytest.raises(TrainingError, match=r"There is no importance yet\. Run a forward and a backward pass"):
         _ = network.importances
@@ -374,7 +376,9 @@ def resnet(options: tuple[int, int | None, float | None], values: list[float]) -
 
 @settings(deadline=None, derandomize=True, max_examples=40)
 @given(values=importances, counts=steps, options=options_of_networks)
-def test_constraints_hold(values: list[float], counts: list[int], options: tuple[int, int | None, float | None]) -> None:
+def test_constraints_hold(
+    values: list[float], counts: list[int], options: tuple[int, int | None, float | None]
+) -> None:
     least, multiple, share = options
     network = resnet(options, values)
     for count in counts:
@@ -438,7 +442,8 @@ def test_masked_and_compacted_train_alike(build: Callable[[], nn.Module], name: 
     """
     Both take the same steps from the same state, a gradient norm included.
 
-    In double precision: a bias before batch norm has a gradient of rounding errors, which Adam divides by their own size.
+    In double precision: a bias before batch norm has a gradient of rounding errors, which Adam divides by their
+    own size.
     """
     x = X.double()
     network = pruned(randomise(build()).double(), x, 0.5)
@@ -539,7 +544,7 @@ def test_compacted_network_is_plain() -> None:
     assert all(parameter.is_leaf and parameter.grad is None for parameter in small.parameters())
     assert all(tensor.is_contiguous() for tensor in [*small.parameters(), *small.buffers()])
     assert small.bn1.num_features == small.conv1.out_channels == small.conv2.in_channels == len(small.bn1.running_mean)
-    again = pickle.loads(pickle.dumps(small))  # noqa: S301 - our own bytes
+    again = pickle.loads(pickle.dumps(small))
     torch.testing.assert_close(again.eval()(X), small.eval()(X), rtol=0, atol=0)
     assert copy.deepcopy(small)(X).shape == (4, 4)
     assert not {id(p) for p in small.parameters()} & {id(p) for p in network.parameters()}
@@ -604,7 +609,9 @@ class LossesItsTail(nn.Module):
 def test_a_wrong_network_is_never_returned() -> None:
     network = pruned(randomise(LossesItsTail()), X, 0.5)
     network.module.strange = True
-    with pytest.raises(VerificationError, match=r"must agree to 1e-05 of the largest output\. Got 0\.\d+ in 'output' inst"):
+    with pytest.raises(
+        VerificationError, match=r"must agree to 1e-05 of the largest output\. Got 0\.\d+ in 'output' inst"
+    ):
         network.compact()
     with pytest.raises(VerificationError, match="Nothing was returned"):
         network.verify()
@@ -659,7 +666,9 @@ def test_no_module(module: Any, got: str) -> None:
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
 def test_script_module() -> None:
-    with pytest.raises(ParameterTypeError, match="Got a TorchScript module instead: prune the original and script the result"):
+    with pytest.raises(
+        ParameterTypeError, match="Got a TorchScript module instead: prune the original and script the result"
+    ):
         PrunableNetwork(torch.jit.script(dense_net()), torch.randn(2, 6))
 
 
@@ -714,17 +723,16 @@ def test_nothing_to_prune_lists_what_blocks() -> None:
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"min_channels": 0}, ParameterError, "'min_channels' parameter of PrunableNetwork must be an integer of at least 1"),
-        ({"min_channels": 2.5}, ParameterTypeError, "Got 2.5 instead"),
+        ({"min_channels": 0}, ParameterError, "'min_channels' parameter of PrunableNetwork must be an integer of at "),
+        ({"min_channels": 2.5}, ParameterTypeError, r"Got 2\.5 instead"),
         ({"min_channels": True}, ParameterTypeError, "Got True instead"),
         ({"round_to": 0}, ParameterError, "'round_to' parameter of PrunableNetwork must be an integer of at least 1"),
-        ({"max_layer_reduction": 1.5}, ParameterError, r"'max_layer_reduction' parameter of PrunableNetwork must be a number"
-                                                       r" in \(0, 1\]. Got 1.5 instead"),
+        ({"max_layer_reduction": 1.5}, ParameterError, r"must be a number in \(0, 1\]\. Got 1\.5 instead"),
         ({"max_layer_reduction": "a"}, ParameterTypeError, "Got 'a' instead"),
         ({"criterion": "tailor"}, ParameterError, "'criterion' parameter of PrunableNetwork must be one of 'taylor'"),
-        ({"criterion": 5}, ParameterTypeError, "must be a name or a Criterion object. Got int instead"),
+        ({"criterion": 5}, ParameterTypeError, r"must be a name or a Criterion object\. Got int instead"),
     ],
-)  # fmt: skip
+)
 def test_bad_parameters(options: dict[str, Any], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         PrunableNetwork(PlainCNN(), X, **options)
@@ -732,13 +740,15 @@ def test_bad_parameters(options: dict[str, Any], error: type[Exception], message
 
 def test_bad_arguments_of_methods() -> None:
     network = scored(PlainCNN())
-    with pytest.raises(ParameterError, match="'max_to_prune' parameter of update_prunables must be an integer of at least 0"):
+    with pytest.raises(
+        ParameterError, match="'max_to_prune' parameter of update_prunables must be an integer of at least 0"
+    ):
         network.update_prunables(max_to_prune=-1)
     with pytest.raises(ParameterTypeError, match=r"Got 1\.5 instead"):
         network.update_prunables(max_to_prune=1.5)
     with pytest.raises(ParameterError, match=r"'reduction' parameter of prune_to must be a number in \[0, 1\)"):
         network.prune_to(1.0)
-    with pytest.raises(ParameterError, match="'of' parameter .* must be one of 'params', 'macs', 'filters', 'memory'"):
+    with pytest.raises(ParameterError, match=r"'of' parameter .* must be one of 'params', 'macs', 'filters', 'memory'"):
         network.prune_to(0.5, of="weights")
     with pytest.raises(ParameterError, match="'of' parameter"):
         network.reduction(of="latency")

@@ -15,10 +15,10 @@ def torchvision_models() -> ModuleType:
     """
     Return ``torchvision.models``; skip the calling test where torchvision is not installed.
 
-    The networks themselves are plain Python over torch. Only the import fails where a CPU build of torch meets a wheel of
-    torchvision with CUDA operators, unless the names of two of them are known.
+    The networks themselves are plain Python over torch. Only the import fails where a CPU build of torch meets a wheel
+    of torchvision with CUDA operators, unless the names of two of them are known.
     """
-    global _library  # noqa: PLW0603
+    global _library
     if _library is None:
         _library = torch.library.Library("torchvision", "FRAGMENT")
         for name in _OPERATORS:

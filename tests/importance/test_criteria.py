@@ -5,13 +5,13 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import torch
-from tests.nets import dense_net, randomise
 from torch import Tensor
 
 from prunekit import PrunableNetwork
 from prunekit.exceptions import ParameterError, ParameterTypeError
 from prunekit.importance import CRITERIA, Random, Taylor, make_criterion
 from prunekit.importance.functional import removal_estimate, squared_taylor, taylor_terms
+from tests.nets import dense_net, randomise
 
 
 @dataclass
@@ -20,8 +20,11 @@ class Seen:
 
     taylor_sums: Tensor
     batch_size: int = 4
-    filter_norms: Tensor = torch.tensor([3.0, 1.0, 2.0])
     n_units: int = 3
+
+    @property
+    def filter_norms(self) -> Tensor:
+        return torch.tensor([3.0, 1.0, 2.0])
 
 
 SUMS = torch.tensor([[1.0, -2.0, 0.0], [3.0, 0.5, 0.0], [-1.0, 1.0, 0.0], [0.0, -2.0, 6.0]])
@@ -89,7 +92,9 @@ def test_magnitude_is_the_sum_of_squares_of_the_filters() -> None:
 def test_names() -> None:
     assert isinstance(make_criterion("taylor", "PrunableNetwork"), Taylor)
     assert all(kind.name == name for name, kind in CRITERIA.items())
-    with pytest.raises(ParameterError, match=r"The 'criterion' parameter of TaylorPruner must be one of 'taylor'.*'nope' ins"):
+    with pytest.raises(
+        ParameterError, match=r"The 'criterion' parameter of TaylorPruner must be one of 'taylor'.*'nope' ins"
+    ):
         make_criterion("nope", "TaylorPruner")
     with pytest.raises(ParameterTypeError, match=r"must be a name or a Criterion object. Got int instead"):
         make_criterion(3, "PrunableNetwork")

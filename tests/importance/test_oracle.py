@@ -6,15 +6,15 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from tests.nets import PlainCNN, ResNet, SqueezeNet, dense_net, randomise
-from tests.zoo.check import Given
 from torch import Tensor, nn
 
 from prunekit import PrunableNetwork
 from prunekit.importance import Criterion, Observation
+from tests.nets import PlainCNN, ResNet, SqueezeNet, dense_net, randomise
+from tests.zoo.check import Given
 
 Consumers = list[tuple[str, Callable[[int], list[int]]]]
-"""Layers that read the channels of one layer, and which of their input channels are its channel i; worked out by hand."""
+"""Layers that read the channels of one layer, and which of their input channels are its channel i; by hand."""
 
 
 def _same(i: int) -> list[int]:
@@ -78,6 +78,23 @@ def _build(name: str) -> tuple[nn.Module, Tensor]:
     )
 
 
+def _with_inputs_scaled(module: nn.Module, consumers: Consumers, channel: int, factor: float) -> nn.Module:
+    """Return a copy in which the readers of one channel see it multiplied by a factor."""
+    duplicate = copy.deepcopy(module)
+
+    def scale(indices: list[int]) -> Callable[[nn.Module, tuple[Tensor]], tuple[Tensor]]:
+        def hook(part: nn.Module, args: tuple[Tensor]) -> tuple[Tensor]:
+            scaled = args[0].clone()
+            scaled[:, indices] *= factor
+            return (scaled,)
+
+        return hook
+
+    for reader, inputs_of in consumers:
+        duplicate.get_submodule(reader).register_forward_pre_hook(scale(inputs_of(channel)))
+    return duplicate
+
+
 class Sums(Criterion):
     """Keep the first-order sums of the last mini-batch."""
 
@@ -117,15 +134,7 @@ def test_removing_one_unit_is_silencing_what_its_readers_see(name: str) -> None:
         network.criterion.values = np.ones(network.support.size)
         network.criterion.values[_unit_of(network, layer, channel)] = 0.0
         assert network.update_prunables(max_to_prune=1) == 1
-        silenced = copy.deepcopy(module)
-        for reader, inputs_of in consumers:
-
-            def silence(part: nn.Module, args: tuple[Tensor], gone: list[int] = inputs_of(channel)) -> tuple[Tensor]:
-                kept = args[0].clone()
-                kept[:, gone] = 0.0
-                return (kept,)
-
-            silenced.get_submodule(reader).register_forward_pre_hook(silence)
+        silenced = _with_inputs_scaled(module, consumers, channel, 0.0)
         with torch.no_grad():
             expected = silenced(x)
             torch.testing.assert_close(network.predict(x), expected, rtol=1e-10, atol=1e-12)
@@ -147,17 +156,7 @@ def test_first_order_sum_is_the_derivative_of_fading_a_unit_out(name: str) -> No
     for layer, channel, consumers in _units_by_hand(name):
         values = []
         for step in (1e-5, -1e-5):
-            faded = copy.deepcopy(module)
-            for reader, inputs_of in consumers:
-
-                def fade(
-                    part: nn.Module, args: tuple[Tensor], own: list[int] = inputs_of(channel), factor: float = 1 + step
-                ) -> tuple[Tensor]:
-                    scaled = args[0].clone()
-                    scaled[:, own] *= factor
-                    return (scaled,)
-
-                faded.get_submodule(reader).register_forward_pre_hook(fade)
+            faded = _with_inputs_scaled(module, consumers, channel, 1 + step)
             with torch.no_grad():
                 values.append(loss(faded(x)).item())
         derivative = (values[0] - values[1]) / 2e-5

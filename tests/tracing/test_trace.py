@@ -6,15 +6,15 @@ from typing import Any
 
 import pytest
 import torch
-from tests.nets import PlainCNN
-from tests.zoo.case import image
-from tests.zoo.surroundings import AuxiliaryHead, BranchOnValues, TrainingNeedsTarget
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from prunekit import PrunableNetwork, analyze
 from prunekit.exceptions import InputError, PrunekitError
 from prunekit.tracing import Inputs, duplicate_inputs, named_outputs, named_tensors, trace
+from tests.nets import PlainCNN
+from tests.zoo.case import image
+from tests.zoo.surroundings import AuxiliaryHead, BranchOnValues, TrainingNeedsTarget
 
 
 def test_inputs_in_all_their_forms() -> None:
@@ -205,7 +205,7 @@ def test_unknown_operations_freeze_with_their_name() -> None:
 
 def test_lazy_modules_are_told_apart() -> None:
     """Parameters without a shape cannot be labelled; the message says so in one line."""
-    with pytest.raises(PrunekitError, match="(?i)uninitialized|lazy"):
+    with pytest.raises(PrunekitError, match=r"(?i)uninitialized|lazy"):
         PrunableNetwork(nn.Sequential(nn.LazyConv2d(8, 3), nn.ReLU(), nn.LazyConv2d(4, 3)), image())
 
 

@@ -51,7 +51,15 @@ def encoder_layer() -> nn.Module:
 
 
 CASES = [
-    Case("attention_products", lambda: Block(fused=False), 4 + 12, {"attention.out": "such as the network's input"}, tokens),
-    Case("attention_fused", lambda: Block(fused=True), 4 + 12, {"attention.out": "such as the network's input"}, tokens),
+    Case(
+        "attention_products",
+        lambda: Block(fused=False),
+        4 + 12,
+        {"attention.out": "such as the network's input"},
+        tokens,
+    ),
+    Case(
+        "attention_fused", lambda: Block(fused=True), 4 + 12, {"attention.out": "such as the network's input"}, tokens
+    ),
     Case("encoder_layer", encoder_layer, 12, {"linear2": "such as the network's input"}, tokens),
 ]

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tests.zoo.case import Case, image
+from tests.zoo.case import Case
 
 
 class Between(nn.Module):

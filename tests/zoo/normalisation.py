@@ -1,17 +1,18 @@
 """Normalisations, activations and pooling, each between two convolutions."""
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.modules import activation
 
-from tests.zoo.case import Case, image
+from tests.zoo.case import Case
 
 
 class Around(nn.Module):
-    """Convolution to 8 channels, one layer, convolution to 5, pooled head: 8 + 5 units unless the layer ties channels."""
+    """Convolution to 8 channels, one layer, convolution to 5, pooled head: 8 + 5 units."""
 
     def __init__(self, layer: nn.Module, outputs: int = 8) -> None:
         super().__init__()
@@ -58,29 +59,24 @@ class LayerNormNHWC(nn.Module):
         return self.head(x.permute(0, 3, 1, 2).mean((2, 3)))
 
 
+LAYER_NORM = "layer norm normalises over all channels together"
 GROUP_NORM_1 = "group norm with one group normalises over all channels together"
 
 NORMALISATIONS = [
     *(
-        Case(f"batch_norm_affine_{affine}_tracking_{tracking}", around(lambda a=affine, t=tracking: nn.BatchNorm2d(
-            8, affine=a, track_running_stats=t)), 8 + 5)
-        for affine in (True, False) for tracking in (True, False)
+        Case(f"{kind.__name__}_{own}_{tracks}", around(partial(kind, 8, affine=own, track_running_stats=tracks)), 8 + 5)
+        for kind in (nn.BatchNorm2d, nn.InstanceNorm2d) for own in (True, False) for tracks in (True, False)
     ),
     Case("batch_norm_cumulative", around(lambda: nn.BatchNorm2d(8, momentum=None)), 8 + 5),
-    *(
-        Case(f"instance_norm_affine_{affine}_tracking_{tracking}", around(lambda a=affine, t=tracking: nn.InstanceNorm2d(
-            8, affine=a, track_running_stats=t)), 8 + 5)
-        for affine in (True, False) for tracking in (True, False)
-    ),
     Case("instance_norm_1d_3d", InstanceNorm1d3d, 6 + 4, {}, lambda: torch.randn(2, 2, 9)),
     Case("group_norm_4", around(lambda: nn.GroupNorm(4, 8)), 4 + 5),
     Case("group_norm_8", around(lambda: nn.GroupNorm(8, 8)), 8 + 5),
     Case("group_norm_1", around(lambda: nn.GroupNorm(1, 8)), 5, {"conv1": GROUP_NORM_1}),
     Case("group_norm_4_plain", around(lambda: nn.GroupNorm(4, 8, affine=False)), 4 + 5),
     Case("local_response_norm", around(lambda: nn.LocalResponseNorm(3)), 5, {"conv1": "in 'layer'"}),
-    Case("layer_norm", around(lambda: nn.LayerNorm([8, 8, 8])), 5, {"conv1": "layer norm normalises over all channels"}),
+    Case("layer_norm", around(lambda: nn.LayerNorm([8, 8, 8])), 5, {"conv1": LAYER_NORM}),
     Case("layer_norm_width", around(lambda: nn.LayerNorm(8)), 8 + 5),
-    Case("layer_norm_nhwc", LayerNormNHWC, 12, {"stem": "layer norm normalises over all channels together"}),
+    Case("layer_norm_nhwc", LayerNormNHWC, 12, {"stem": LAYER_NORM}),
     Case("channel_norm", around(lambda: Function(lambda x: F.normalize(x, dim=1))), 5, {"conv1": "over channels"}),
 ]  # fmt: skip
 
@@ -169,4 +165,3 @@ POOLING = [
 ]
 
 CASES = [*NORMALISATIONS, *ACTIVATIONS, *POOLING]
-__all__ = ["CASES", "image"]

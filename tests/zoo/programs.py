@@ -110,9 +110,7 @@ def _swap(net: Program, x: Tensor, y: Tensor, number: int, name: str) -> Tensor 
 
 
 def _shuffle(net: Program, x: Tensor, y: Tensor, number: int, name: str) -> Tensor | None:
-    return _if(
-        net, x.size(1) % 2 == 0, lambda: x.view(x.size(0), 2, -1, *x.shape[2:]).transpose(1, 2).flatten(1, 2)
-    )
+    return _if(net, x.size(1) % 2 == 0, lambda: x.view(x.size(0), 2, -1, *x.shape[2:]).transpose(1, 2).flatten(1, 2))
 
 
 def _glu(net: Program, x: Tensor, y: Tensor, number: int, name: str) -> Tensor | None:

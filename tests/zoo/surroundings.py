@@ -298,10 +298,12 @@ class TeacherMask(nn.Module):
         return self.head(F.relu(self.conv2(x - self.average[None, :, None, None])).mean((2, 3)))
 
 
+VECTOR = torch.linspace(-1.0, 1.0, 8).reshape(2, 4)
+
 CASES = [
-    Case("two_inputs", TwoInputs, 6 + 5 + 7, {"head": "network output"}, lambda: (image(), torch.randn(2, 4))),
-    Case("keyword_inputs", TwoInputs, 6 + 5 + 7, {}, lambda: {"vector": torch.randn(2, 4), "picture": image(), "scale": 0.5}),
-    Case("dictionary_in_and_out", TakesDict, 14, {"net.head": "softmax over channels"}, lambda: ({"picture": image()},)),
+    Case("two_inputs", TwoInputs, 6 + 5 + 7, {"head": "network output"}, lambda: (image(), VECTOR)),
+    Case("keyword_inputs", TwoInputs, 6 + 5 + 7, {}, lambda: {"vector": VECTOR, "picture": image(), "scale": 0.5}),
+    Case("dictionary_in_and_out", TakesDict, 14, {"net.head": "softmax over"}, lambda: ({"picture": image()},)),
     Case("tuple_out", TwoHeads, 8 + 6, {"left": "network output", "right": "network output"}),
     Case("features_out", ReturnsFeatures, 5, {"conv1": "network output"}),
     Case("auxiliary_head", AuxiliaryHead, 8 + 6 + 4),
@@ -321,7 +323,7 @@ CASES = [
     Case("bfloat16", lambda: ResNet().bfloat16(), 40, inputs=lambda: image().bfloat16()),
     Case("complex", ComplexNet, 6 + 5, {}, lambda: torch.randn(2, 2, 9, dtype=torch.complex64)),
     Case("complex_parameter", ComplexParameter, 6 + 5, {}, lambda: torch.randn(3, 4)),
-    Case("weight_norm", lambda: WeightNormalised(parametrizations.weight_norm), 5, {"conv1": "weight that is computed"}),
+    Case("weight_norm", lambda: WeightNormalised(parametrizations.weight_norm), 5, {"conv1": "computed from"}),
     Case("spectral_norm", lambda: WeightNormalised(parametrizations.spectral_norm), 5, trains=False),
     Case("own_running_average", TeacherMask, 8 + 5),
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Every network against the invariants: what is prunable can be compacted, what is not has a reason, nothing is wrong."""
+"""Every network against the invariants: what is prunable can be compacted, what is not has a reason."""
 
 from collections import Counter
 from functools import cache
@@ -6,15 +6,16 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
-from tests.zoo import convolutional, movement, normalisation, surroundings
-from tests.zoo.case import Case
-from tests.zoo.check import Given, assert_same_outputs, pruned, remove, train
 
 from prunekit import PrunableNetwork, analyze
 from prunekit.exceptions import NothingToPruneError
 from prunekit.network import NetworkSnapshot
+from tests.zoo import attention, convolutional, movement, normalisation, surroundings
+from tests.zoo.case import Case
+from tests.zoo.check import Given, assert_same_outputs, remove, train
 
-ALL = [*convolutional.CASES, *movement.CASES, *normalisation.CASES, *surroundings.CASES]
+FAMILIES = (convolutional, movement, normalisation, attention, surroundings)
+ALL = [case for family in FAMILIES for case in family.CASES]
 CASES = [case for case in ALL if case.units]
 
 zoo = pytest.mark.parametrize("case", CASES, ids=str)
@@ -77,12 +78,28 @@ def test_everything_that_may_go(case: Case) -> None:
 
 
 @zoo
-def test_compacted_network_is_pruned_again(case: Case) -> None:
+def test_compacted_network_is_analyzed_and_pruned_again(case: Case) -> None:
+    """What the labels foretell of the compacted network is what tracing it finds."""
     network = _fresh(case)
     remove(network, 0.3, seed=3)
     small, inputs = network.compact(verify=False), case.make()[1]
-    again = pruned(small, inputs, 0.5, seed=4)
-    assert again.num_prunables < network.num_prunables
+    again = PrunableNetwork(small, inputs, criterion=Given())
+    foretold, found = network.analyze(), again.analyze()
+    for column in (
+        "name",
+        "learnable_sizes",
+        "state_sizes",
+        "activation_size",
+        "num_learnables",
+        "num_filters",
+        "macs",
+    ):
+        assert foretold[column].tolist() == found[column].tolist()
+    totals, found_totals = foretold.attrs["totals"], found.attrs["totals"]
+    assert {name: total["after"] for name, total in totals.items()} == {
+        name: total["before"] for name, total in found_totals.items()
+    }
+    assert remove(again, 0.5, seed=4) > 0
     assert_same_outputs(again, again.compact(verify=False), inputs)
 
 

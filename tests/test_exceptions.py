@@ -1,0 +1,30 @@
+"""Every error of the package can be caught as one, and as the builtin that a user would catch."""
+
+import pytest
+
+from prunekit import exceptions
+
+BUILTINS = {
+    "InputError": ValueError,
+    "NothingToPruneError": ValueError,
+    "ParameterError": ValueError,
+    "ParameterTypeError": TypeError,
+    "PipelineFileError": ValueError,
+    "PlanError": ValueError,
+    "TargetError": ValueError,
+    "TrainingError": RuntimeError,
+    "VerificationError": RuntimeError,
+}
+
+
+def test_all_are_listed() -> None:
+    defined = {name for name, value in vars(exceptions).items() if isinstance(value, type)}
+    assert set(exceptions.__all__) == defined == {*BUILTINS, "PrunekitError"}
+
+
+@pytest.mark.parametrize("name", BUILTINS)
+def test_bases(name: str) -> None:
+    error = getattr(exceptions, name)
+    assert issubclass(error, exceptions.PrunekitError)
+    assert issubclass(error, BUILTINS[name])
+    assert str(error("what happened")) == "what happened"
