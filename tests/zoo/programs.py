@@ -167,6 +167,100 @@ def _interleave(net: Program, x: Tensor, y: Tensor, number: int, name: str) -> T
     return _if(net, x.shape[2:] == y.shape[2:] and x.size(1) + y.size(1) < 40, write)
 
 
+def _write(net: Program, x: Tensor, y: Tensor, number: int, name: str) -> Tensor | None:
+    """In-place operations on slices and views, which other tensors see."""
+    if net.building and (x.shape != y.shape or x.size(1) < 4):
+        return None
+    x = x.clone()
+    if number % 4 == 0:
+        x[:, : x.size(1) // 2] *= 0.5
+    elif number % 4 == 1:
+        x.view(x.size(0), x.size(1), -1).add_(y.flatten(2))
+    elif number % 4 == 2:
+        first, second = x.chunk(2, 1)
+        first.add_(second[:, : first.size(1)].tanh() if first.size(1) == second.size(1) else 1.0)
+    else:
+        x[..., 0] = y[..., 1]
+    return x
+
+
+def _swap_axes(net: Program, x: Tensor, y: Tensor, number: int, name: str) -> Tensor | None:
+    """Rows become channels for a moment, so channels lie along a spatial dimension."""
+    layer = net._layer(name, lambda: nn.Conv2d(x.size(2), x.size(2), 1))
+    return layer(x.transpose(1, 2)).transpose(1, 2)
+
+
+def _squeeze_excite(net: Program, x: Tensor, y: Tensor, number: int, name: str) -> Tensor:
+    layer = net._layer(name, lambda: nn.Sequential(nn.Linear(x.size(1), 2), nn.PReLU(2), nn.Linear(2, x.size(1))))
+    batch, channels = x.shape[:2]
+    gate = layer(F.adaptive_avg_pool2d(x, 1).squeeze(-1).squeeze(-1))
+    return x * torch.sigmoid(gate.view(batch, channels, 1, 1) if number % 2 else gate[..., None, None])
+
+
+def _einsum(net: Program, x: Tensor, y: Tensor, number: int, name: str) -> Tensor | None:
+    if number % 2:
+        layer = net._layer(name, lambda: nn.Bilinear(1, x.size(1), 3))  # for its weight alone
+        return torch.einsum("oic,bchw->bohw", layer.weight, x)
+    return _if(net, x.shape == y.shape, lambda: torch.einsum("bchw,bcHW->bhwHW", x, y).mean(-1).transpose(1, 2))
+
+
+def _instance_norm(net: Program, x: Tensor, y: Tensor, number: int, name: str) -> Tensor:
+    return net._layer(name, lambda: nn.InstanceNorm2d(x.size(1), affine=number % 2 == 0))(x)
+
+
+def _prelu(net: Program, x: Tensor, y: Tensor, number: int, name: str) -> Tensor:
+    return net._layer(name, lambda: nn.PReLU(x.size(1) if number % 2 else 1))(x)
+
+
+def _where(net: Program, x: Tensor, y: Tensor, number: int, name: str) -> Tensor | None:
+    return _if(net, x.shape == y.shape, lambda: torch.where(x > 0, x, y).masked_fill(y > 1, 0.25 * number))
+
+
+def _order(net: Program, x: Tensor, y: Tensor, number: int, name: str) -> Tensor:
+    """Operations that mix along one dimension, channels or width."""
+    dim = 1 if number % 2 else 3
+    return (x.cumsum(dim), x.sort(dim).values, x.cummax(dim).values, x - x.logsumexp(dim, keepdim=True))[
+        number // 2 % 4
+    ]
+
+
+def _repeat(net: Program, x: Tensor, y: Tensor, number: int, name: str) -> Tensor | None:
+    if net.building and x.size(1) > 12:
+        return None
+    return x.repeat(1, 2, 1, 1) if number % 2 else x.repeat_interleave(2, 1)
+
+
+def _sizes(net: Program, x: Tensor, y: Tensor, number: int, name: str) -> Tensor:
+    """Numbers that are computed from the number of channels."""
+    channels = x.size(1)
+    if number % 3 == 0:
+        return x * channels**-0.5
+    if number % 3 == 1:
+        return x + torch.linspace(0.0, 1.0, channels, dtype=x.dtype).view(-1, 1, 1)
+    return x / torch.tensor([float(channels)], dtype=x.dtype)
+
+
+def _attribute(net: Program, x: Tensor, y: Tensor, number: int, name: str) -> Tensor | None:
+    """Views by numbers that stand in an attribute of the layer or in the code."""
+    if net.building and x.size(1) % 2:
+        return None
+    layer = net._layer(name, lambda: Reshaped(x.size(1), number % 2 == 0))
+    return layer(x)
+
+
+class Reshaped(nn.Module):
+    """Split channels in two by an attribute or by a constant, and back."""
+
+    def __init__(self, channels: int, by_width: bool) -> None:
+        super().__init__()
+        self.width, self.by_width = channels // 2, by_width
+
+    def forward(self, x: Tensor) -> Tensor:
+        size = (2, self.width) if self.by_width else (self.width, 2)
+        x = x.unflatten(1, size)
+        return (x * torch.tensor([1.0, -0.5], dtype=x.dtype).view(2, *[1] * (3 + self.by_width - 1))).flatten(1, 2)
+
+
 def _if(net: Program, fits: bool, compute: Callable[[], Tensor]) -> Tensor | None:
     """Decide while the network is being built; later the compacted network must do what was decided."""
     return None if net.building and not fits else compute()
@@ -177,6 +271,6 @@ OPERATIONS: dict[str, Callable[[Program, Tensor, Tensor, int, str], Tensor | Non
     for function in (
         _conv, _grouped, _depthwise, _transposed, _batch_norm, _group_norm, _linear_last, _add, _multiply, _gate, _cat,
         _chunk, _swap, _shuffle, _glu, _unshuffle, _pixel_shuffle, _slice, _normalise, _channel_products, _stack, _flip,
-        _pad, _interleave,
+        _pad, _interleave, _write, _swap_axes, _squeeze_excite, _einsum, _instance_norm, _prelu, _where, _order, _repeat, _sizes, _attribute,
     )
 }  # fmt: skip

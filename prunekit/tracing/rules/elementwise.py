@@ -59,20 +59,43 @@ def combine(call: Call, operands: Sequence[Tensor], ndim: int) -> list[Tensor]:
     positions must stay. A factor that meets a spanning operand without labels there is frozen.
     """
     shapes = [(1,) * (ndim - tensor.dim()) + tuple(tensor.shape) for tensor in operands]
-    padded = [[left_padded(factor, ndim) for factor in call.factors(tensor)] for tensor in operands]
+    factors = [[left_padded(factor, ndim) for factor in call.factors(tensor)] for tensor in operands]
+    return agree(call, factors, shapes, WITHOUT_LABELS)
+
+
+def agree(call: Call, factors: Sequence[Sequence[Tensor]], shapes: Sequence[Sequence[int]], text: str) -> list[Tensor]:
+    """
+    Tie the labels of tensors that must lose the same positions along every dimension that two of them span.
+
+    Parameters
+    ----------
+    call : Call
+        The operation.
+    factors : sequence of sequences of Tensor
+        Factors of each tensor, all with the same number of dimensions.
+    shapes : sequence of sequences of int
+        Shape of each tensor.
+    text : str
+        Reason for labels that meet a tensor without labels there.
+
+    Returns
+    -------
+    list of Tensor
+        One factor for each set of tracked dimensions.
+    """
     result: dict[tuple[int, ...], Tensor] = {}
-    for here, factors in enumerate(padded):
-        for factor in factors:
+    for here, own in enumerate(factors):
+        for factor in own:
             dims = tracked(factor)
             for there, shape in enumerate(shapes):
                 if there == here or not any(shape[dim] > 1 for dim in dims):
                     continue
-                partners = [other for other in padded[there] if set(tracked(other)) & set(dims)]
+                partners = [other for other in factors[there] if set(tracked(other)) & set(dims)]
                 if not partners:
-                    call.freeze(factor, WITHOUT_LABELS)
+                    call.freeze(factor, text)
                 if there > here:
                     for other in partners:
-                        call.tie(factor, other, WITHOUT_LABELS)
+                        call.tie(factor, other, text)
             result.setdefault(dims, factor)
     return list(result.values())
 

@@ -6,7 +6,9 @@ from torch import Tensor
 from prunekit.tracing._call import Call
 from prunekit.tracing._factors import along, shrink, tracked
 from prunekit.tracing.rules._registry import rule, rule_where
+from prunekit.tracing.rules.elementwise import agree
 
+_ACROSS = "concatenated across its channels with a tensor whose channels always stay"
 _FORMATS = ("dtype", "layout", "device", "pin_memory", "memory_format")
 
 
@@ -149,14 +151,16 @@ def cat(call: Call) -> None:
 def stack(call: Call) -> None:
     """Concatenate labels along a new dimension; every operand loses the same positions."""
     dim = call["dim"] % call.out.dim()
-    call.set(call.out, _agree(call, [[factor.unsqueeze(dim) for factor in call.factors(part)] for part in call.inputs]))
+    factors = [[factor.unsqueeze(dim) for factor in call.factors(part)] for part in call.inputs]
+    shapes = [(*part.shape[:dim], 1, *part.shape[dim:]) for part in call.inputs]
+    call.set(call.out, agree(call, factors, shapes, _ACROSS))
 
 
 def _join(call: Call, parts: list[Tensor], dim: int) -> None:
     """Join operands along ``dim``: factors across it must agree, those along it are concatenated."""
     inside = [[factor for factor in call.factors(part) if factor.size(dim) > 1] for part in parts]
     across = [[factor for factor in call.factors(part) if factor.size(dim) == 1] for part in parts]
-    joined = _agree(call, across)
+    joined = agree(call, across, [part.shape for part in parts], _ACROSS)
     if any(inside):
         segments = [_segment(call, part, own, dim) for part, own in zip(parts, inside, strict=True)]
         common = [max(segment.size(axis) for segment in segments) for axis in range(parts[0].dim())]
@@ -172,22 +176,3 @@ def _segment(call: Call, part: Tensor, factors: list[Tensor], dim: int) -> Tenso
     for other in factors[1:]:
         call.tie(factors[0], other, "labelled twice along a concatenation")
     return max(factors, key=lambda factor: len(tracked(factor)))
-
-
-def _agree(call: Call, across: list[list[Tensor]]) -> list[Tensor]:
-    """Tie factors that do not describe the joined dimension; where an operand lacks one, freeze it."""
-    result: dict[tuple[int, ...], Tensor] = {}
-    for here, own in enumerate(across):
-        for factor in own:
-            dims = tracked(factor)
-            for there, others in enumerate(across):
-                if there == here:
-                    continue
-                partners = [other for other in others if set(tracked(other)) & set(dims)]
-                if not partners:
-                    call.freeze(factor, "concatenated across its channels with a tensor whose channels always stay")
-                if there > here:
-                    for other in partners:
-                        call.tie(factor, other, "concatenated across its channels")
-            result.setdefault(dims, factor)
-    return list(result.values())
