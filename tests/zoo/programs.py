@@ -271,6 +271,7 @@ OPERATIONS: dict[str, Callable[[Program, Tensor, Tensor, int, str], Tensor | Non
     for function in (
         _conv, _grouped, _depthwise, _transposed, _batch_norm, _group_norm, _linear_last, _add, _multiply, _gate, _cat,
         _chunk, _swap, _shuffle, _glu, _unshuffle, _pixel_shuffle, _slice, _normalise, _channel_products, _stack, _flip,
-        _pad, _interleave, _write, _swap_axes, _squeeze_excite, _einsum, _instance_norm, _prelu, _where, _order, _repeat, _sizes, _attribute,
+        _pad, _interleave, _write, _swap_axes, _squeeze_excite, _einsum, _instance_norm,
+        _prelu, _where, _order, _repeat, _sizes, _attribute,
     )
 }  # fmt: skip
