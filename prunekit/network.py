@@ -141,6 +141,7 @@ class PrunableNetwork(nn.Module):
         self._masks = Masks(self.module, graph)
         self._removed = np.zeros(graph.n_units, dtype=bool)
         self._num_scored = 0
+        self._dtype = next((parameter.dtype for parameter in module.parameters()), None)
         self._batch_size = self._inputs.batch_size() or 1
         self._gradients = Gradients(self.module, self._sums.consumer_tensors)
         self._forward_hook = self.module.register_forward_pre_hook(self._before_forward, prepend=True, with_kwargs=True)
@@ -438,7 +439,7 @@ class PrunableNetwork(nn.Module):
         """
         smaller = self._compacted()
         if verify:
-            compare(self.module, smaller, self._inputs, 1e-5)
+            compare(self.module, smaller, self._example_inputs(), 1e-5)
         return smaller
 
     def verify(self, *inputs: Any, rtol: float = 1e-5) -> float:
@@ -460,10 +461,12 @@ class PrunableNetwork(nn.Module):
 
         Raises
         ------
+        InputError
+            If the network does not run on the inputs.
         VerificationError
             If the difference is larger than allowed.
         """
-        example = Inputs.of(inputs[0] if len(inputs) == 1 else inputs) if inputs else self._inputs
+        example = Inputs.of(inputs[0] if len(inputs) == 1 else inputs) if inputs else self._example_inputs()
         return compare(self.module, self._compacted(), example, rtol)
 
     # -- inside -------------------------------------------------------------------------------------------------------
@@ -498,6 +501,18 @@ class PrunableNetwork(nn.Module):
             )
         self._gradients.freeze_again_(smaller)
         return smaller
+
+    def _example_inputs(self) -> Inputs:
+        """Return the example inputs on the device of the network, which may have been moved or cast since."""
+        first = next(self.module.parameters(), None)
+        if first is None:
+            return self._inputs
+        dtype = first.dtype
+
+        def follow(tensor: Tensor) -> Tensor:
+            return tensor.to(first.device, dtype if tensor.dtype == self._dtype else tensor.dtype)
+
+        return self._inputs.map(follow)
 
     def _before_forward(self, module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         self.apply_masks()

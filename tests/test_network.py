@@ -479,6 +479,33 @@ def test_masks_hold_when_the_bare_module_is_trained() -> None:
     assert_same_outputs(network.module, network.compact(), X)
 
 
+def test_masks_follow_to_another_data_type() -> None:
+    network = pruned(randomise(PlainCNN()), X, 0.5)
+    network.double()
+    x = X.double()
+    train(network, x, torch.optim.SGD(network.parameters(), 0.05, momentum=0.9), steps=2)
+    assert_same_outputs(network, network.compact(), x)
+    assert network.verify() <= 1e-5
+
+
+def test_inputs_that_do_not_fit_cannot_verify() -> None:
+    network = pruned(PlainCNN(), X, 0.5)
+    for inputs in (torch.randn(2, 1, 8, 8), X.double(), (X, X)):
+        with pytest.raises(InputError, match="PlainCNN does not run on the"):
+            network.verify(inputs)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+def test_masks_follow_to_another_device() -> None:
+    network = pruned(randomise(PlainCNN()), X, 0.3)
+    network.cuda()
+    x = X.cuda()
+    train(network, x, torch.optim.SGD(network.parameters(), 0.05, momentum=0.9), steps=2)
+    assert remove(network, 0.3, seed=1) > 0
+    assert network.verify() <= 1e-5
+    assert next(network.compact().parameters()).is_cuda
+
+
 def test_snapshot_and_restore() -> None:
     network = scored(randomise(PlainCNN()))
     network.update_prunables(max_to_prune=3)

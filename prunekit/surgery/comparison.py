@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from prunekit._random import preserve_rng
-from prunekit.exceptions import VerificationError
-from prunekit.tracing import Inputs, device_of, named_outputs
+from prunekit.exceptions import InputError, VerificationError
+from prunekit.tracing import Inputs, describe_misfit, device_of, named_outputs
 
 
 def evaluate(module: nn.Module, inputs: Inputs) -> Any:
@@ -53,12 +53,17 @@ def compare(masked: nn.Module, compacted: nn.Module, inputs: Inputs, rtol: float
 
     Raises
     ------
+    InputError
+        If the masked network does not run on the inputs.
     VerificationError
-        If it is larger than allowed.
+        If the difference is larger than allowed, or the compacted network does not run.
     """
     device = device_of(masked)
-    with preserve_rng(device):  # networks that draw random numbers draw the same ones
-        expected = named_outputs(evaluate(masked, inputs))
+    try:
+        with preserve_rng(device):  # networks that draw random numbers draw the same ones
+            expected = named_outputs(evaluate(masked, inputs))
+    except Exception as exc:
+        raise InputError(describe_misfit(masked, inputs, exc)) from exc
     try:
         with preserve_rng(device):
             got = named_outputs(evaluate(compacted, inputs))

@@ -7,7 +7,7 @@ from prunekit.tracing._labels import MISPLACED, CheckingTable, LabelConflictErro
 from prunekit.tracing._reason import Reason
 from prunekit.tracing._records import LabelStore, OperationRecord, RunRecord
 from prunekit.tracing._sandbox import Sandbox, device_of
-from prunekit.tracing._trace import Axis, Trace, trace
+from prunekit.tracing._trace import Axis, Trace, describe_misfit, trace
 from prunekit.tracing._tracer import Tracer, named_outputs, named_tensors, tensors_of
 from prunekit.tracing._units import Group, Slice, Unit, UnitGraph
 
@@ -30,6 +30,7 @@ __all__ = [
     "Unit",
     "UnitGraph",
     "copy_module",
+    "describe_misfit",
     "device_of",
     "duplicate_inputs",
     "named_outputs",

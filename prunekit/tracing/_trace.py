@@ -107,7 +107,7 @@ def trace(module: nn.Module, inputs: Inputs) -> Trace:
                 raise
             except Exception as exc:  # any error of the user's forward
                 failure = exc
-    raise InputError(_describe(module, inputs, failure)) from failure
+    raise InputError(describe_misfit(module, inputs, failure)) from failure
 
 
 def _trace_once(module: nn.Module, inputs: Inputs, batch_size: int | None, fake: bool) -> Trace:
@@ -143,7 +143,24 @@ def _check_all_used(module: nn.Module, run: RunRecord, failure: Exception) -> No
             ) from failure
 
 
-def _describe(module: nn.Module, inputs: Inputs, failure: Exception | None) -> str:
+def describe_misfit(module: nn.Module, inputs: Inputs, failure: Exception | None) -> str:
+    """
+    Return a sentence on inputs that a network does not take.
+
+    Parameters
+    ----------
+    module : Module
+        The network.
+    inputs : Inputs
+        What it got.
+    failure : Exception or None
+        What it raised.
+
+    Returns
+    -------
+    str
+        For an `InputError`.
+    """
     got = ", ".join(f"{tuple(tensor.shape)} {str(tensor.dtype).removeprefix('torch.')}" for tensor in inputs.tensors())
     dtypes = {tensor.dtype for tensor in module.parameters() if tensor.is_floating_point() or tensor.is_complex()}
     wanted = ", ".join(sorted(str(dtype).removeprefix("torch.") for dtype in dtypes))

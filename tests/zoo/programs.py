@@ -171,14 +171,14 @@ def _write(net: Program, x: Tensor, y: Tensor, number: int, name: str) -> Tensor
     """In-place operations on slices and views, which other tensors see."""
     if net.building and (x.shape != y.shape or x.size(1) < 4):
         return None
-    x = x.clone()
+    x = x.clone(memory_format=torch.contiguous_format)
     if number % 4 == 0:
         x[:, : x.size(1) // 2] *= 0.5
     elif number % 4 == 1:
         x.view(x.size(0), x.size(1), -1).add_(y.flatten(2))
     elif number % 4 == 2:
-        first, second = x.chunk(2, 1)
-        first.add_(second[:, : first.size(1)].tanh() if first.size(1) == second.size(1) else 1.0)
+        half = x.size(1) // 2
+        x[:, half : 2 * half] += x[:, :half].tanh()
     else:
         x[..., 0] = y[..., 1]
     return x
@@ -258,7 +258,8 @@ class Reshaped(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         size = (2, self.width) if self.by_width else (self.width, 2)
         x = x.unflatten(1, size)
-        return (x * torch.tensor([1.0, -0.5], dtype=x.dtype).view(2, *[1] * (3 + self.by_width - 1))).flatten(1, 2)
+        scale = torch.tensor([1.0, -0.5], dtype=x.dtype)
+        return (x * scale.view(2, *[1] * (x.dim() - 2 - (not self.by_width)))).flatten(1, 2)
 
 
 def _if(net: Program, fits: bool, compute: Callable[[], Tensor]) -> Tensor | None:
