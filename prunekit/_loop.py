@@ -229,7 +229,6 @@ class PruningLoop:
         before = self._network.support.copy()
         num_pruned = self._network.prune_to(aim, of=self._settings.resource)
         self._removed_in[before & ~self._network.support] = iteration
-        self._network.reset_score()
         return num_pruned
 
     def _keep_importances(self) -> None:
@@ -274,7 +273,6 @@ class PruningLoop:
     def _restore(self, held: NetworkSnapshot) -> None:
         """Go back to the last network that held the thresholds."""
         self._network.restore(held)
-        self._network.reset_score()
         self._tuner.forget_momentum()
 
     def _add_row(

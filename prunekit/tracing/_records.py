@@ -97,21 +97,14 @@ class LabelStore:
         """Return labels that a whole tensor consists of, each with one element."""
         return self._alone.get(id(tensor), ())
 
-    def keep(self, tensor: Tensor) -> None:
-        """Keep a tensor without labels alive."""
-        self._alive.append(tensor)
-
     def is_weight(self, tensor: Tensor) -> bool:
         """Return whether a tensor is a parameter, or comes from parameters and is zero wherever they are."""
         return id(tensor) in self._weights
 
-    def set_weight(self, tensor: Tensor, value: bool = True) -> None:
-        """Say whether a tensor is a weight in the sense of `is_weight`."""
-        if value:
-            self._weights.add(id(tensor))
-            self._alive.append(tensor)
-        else:
-            self._weights.discard(id(tensor))
+    def set_weight(self, tensor: Tensor) -> None:
+        """Say that a tensor is a weight in the sense of `is_weight`."""
+        self._weights.add(id(tensor))
+        self._alive.append(tensor)
 
     def alive(self) -> tuple[Tensor, ...]:
         """Return every tensor that was seen."""
