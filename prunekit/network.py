@@ -16,8 +16,11 @@ from prunekit.cost import RESOURCES, CostModel, Resource, layer_table
 from prunekit.exceptions import NothingToPruneError, ParameterError, TrainingError
 from prunekit.importance import Criterion, Gradients, Observation, UnitSums, make_criterion
 from prunekit.surgery import (
+    NORMS,
     Constraints,
+    MaskedNorms,
     Masks,
+    Norms,
     Patterns,
     PruningPlan,
     Selector,
@@ -73,6 +76,11 @@ class PrunableNetwork(nn.Module):
         Layers that shrink keep a multiple of this number of filters.
     max_layer_reduction : float, default=None
         Largest fraction of its filters that a layer may lose.
+    norms : {"freeze", "subset"}, default="freeze"
+        What becomes of channels that a layer normalises over together, such as a transformer's residual stream.
+        Removing one changes the mean and the variance for the others. With ``"freeze"`` they stay. With ``"subset"``
+        they may go where a module of its own normalises (`LayerNorm`, `RMSNorm`, `GroupNorm` with one group and their
+        like, with a weight); it then normalises over the channels that are left.
 
     Attributes
     ----------
@@ -91,7 +99,8 @@ class PrunableNetwork(nn.Module):
     Notes
     -----
     The copy holds its masks by itself: weights that read removed filters are zero in every forward pass and get no
-    gradient, whatever the optimizer.
+    gradient, whatever the optimizer. With ``norms="subset"`` its normalisations leave removed channels out as well. The
+    scores do not foresee what that changes for the channels that stay, so score and fine-tune between small steps.
 
     Examples
     --------
@@ -122,14 +131,16 @@ class PrunableNetwork(nn.Module):
         min_channels: int = 1,
         round_to: int | None = None,
         max_layer_reduction: float | None = None,
+        norms: Norms = "freeze",
     ) -> None:
         super().__init__()
         module = check_module(module)
         self.criterion = make_criterion(criterion, "PrunableNetwork")
         constraints = Constraints.checked(min_channels, round_to, max_layer_reduction, "PrunableNetwork")
+        norms = cast("Norms", check_choice("norms", norms, "PrunableNetwork", NORMS))
         with torch.inference_mode(False):
             self._inputs = duplicate_inputs(Inputs.of(example_inputs))
-        graph, self._repairs = prove_units(module, self._inputs, include, exclude)
+        graph, self._repairs = prove_units(module, self._inputs, include, exclude, norms)
         if not graph.n_units:
             raise NothingToPruneError(what_blocks(module, graph))
         with torch.inference_mode(False):  # the copy is to be trained
@@ -139,6 +150,7 @@ class PrunableNetwork(nn.Module):
         self._selector = Selector(graph, constraints)
         self._sums = UnitSums(graph)
         self._masks = Masks(self.module, graph)
+        self._norms = MaskedNorms(self.module, graph)
         self._removed = np.zeros(graph.n_units, dtype=bool)
         self._num_scored = 0
         self._dtype = next((parameter.dtype for parameter in module.parameters()), None)
@@ -409,6 +421,7 @@ class PrunableNetwork(nn.Module):
                 tensor.data.copy_(snapshot.tensors[name])
         self._removed = snapshot.removed.copy()
         self._masks.update(self._removed)
+        self._norms.update(self._removed)
         self.reset_score()
 
     # -- leaving ------------------------------------------------------------------------------------------------------
@@ -483,6 +496,7 @@ class PrunableNetwork(nn.Module):
         count = int(removed.sum() - self._removed.sum())
         self._removed = removed
         self._masks.update(removed)
+        self._norms.update(removed)
         self.reset_score()
         return count
 
@@ -493,9 +507,11 @@ class PrunableNetwork(nn.Module):
     def _compacted(self) -> nn.Module:
         self.apply_masks()
         self._forward_hook.remove()
+        self._norms.remove_hooks()
         try:
             smaller = compact(self.module, self.plan)
         finally:
+            self._norms.update(self._removed)
             self._forward_hook = self.module.register_forward_pre_hook(
                 self._before_forward, prepend=True, with_kwargs=True
             )

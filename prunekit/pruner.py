@@ -29,7 +29,7 @@ from prunekit.exceptions import ParameterError, TargetError
 from prunekit.importance import make_criterion
 from prunekit.network import PrunableNetwork
 from prunekit.schedules import Schedule, as_schedule
-from prunekit.surgery import Constraints
+from prunekit.surgery import NORMS, Constraints, Norms
 
 __all__ = ["TaylorPruner"]
 
@@ -98,6 +98,10 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
         Smallest number of filters that a layer keeps.
     max_layer_reduction : float, default=None
         Largest fraction of its filters that a layer loses.
+    norms : {"freeze", "subset"}, default="freeze"
+        Whether channels that a layer normalises over together, such as a transformer's residual stream, stay, or may be
+        removed; `LayerNorm` and its like then normalise over the channels that are left. The scores do not foresee what
+        that changes for these.
     random_state : int, RandomState instance or None, default=None
         Seed of weights, batches and dropout. With a seed two fits give the same plan and the same weights, and the
         global random states are afterwards as they were before. None: the global states of PyTorch, NumPy and Python.
@@ -214,6 +218,7 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
         round_to: int | None = None,
         min_channels: int = 1,
         max_layer_reduction: float | None = None,
+        norms: Norms = "freeze",
         random_state: int | np.random.RandomState | None = None,
         verbose: int = 0,
     ) -> None:
@@ -234,6 +239,7 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
         self.round_to = round_to
         self.min_channels = min_channels
         self.max_layer_reduction = max_layer_reduction
+        self.norms = norms
         self.random_state = random_state
         self.verbose = verbose
 
@@ -502,6 +508,7 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
         """Check the parameters that can be checked without the network."""
         make_criterion(self.criterion, _OWNER)
         Constraints.checked(self.min_channels, self.round_to, self.max_layer_reduction, _OWNER)
+        check_choice("norms", self.norms, _OWNER, NORMS)
         score_batches, finetune_batches = (
             None if value is None else check_integer(name, value, _OWNER, 1)
             for name, value in (("score_batches", self.score_batches), ("finetune_batches", self.finetune_batches))
@@ -560,6 +567,7 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
             min_channels=self.min_channels,
             round_to=self.round_to,
             max_layer_reduction=self.max_layer_reduction,
+            norms=self.norms,
         )
 
 

@@ -11,6 +11,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 from prunekit.tracing import UnitGraph
+from prunekit.tracing.multihead import CompactMultiheadAttention
 
 Shape = tuple[int, ...]
 
@@ -58,22 +59,25 @@ class Repair:
 
 def update_attributes_(module: nn.Module) -> None:
     """
-    Set the attributes of one of torch's own layers from the shapes of its parameters.
+    Set the attributes of one of torch's own layers, or of a layer norm, from the shapes of its parameters.
 
     Parameters
     ----------
     module : Module
-        A layer whose parameters may have been sliced; modules that are none of torch's layers are left alone.
+        A layer whose parameters may have been sliced; other modules are left alone.
     """
     for kind, update in _UPDATES:
         if isinstance(module, kind):
             update(module)
             return
+    shape, weight = vars(module).get("normalized_shape"), module._parameters.get("weight")
+    if isinstance(shape, tuple) and weight is not None and len(shape) == weight.dim():  # layer norm and its like
+        vars(module)["normalized_shape"] = tuple(weight.shape)
 
 
 def is_known(module: nn.Module) -> bool:
-    """Return whether `update_attributes_` knows the type of a module."""
-    return isinstance(module, tuple(kind for kind, _ in _UPDATES))
+    """Return whether `update_attributes_` knows the type of a module, or the one that compaction gives it."""
+    return type(module) is nn.MultiheadAttention or isinstance(module, tuple(kind for kind, _ in _UPDATES))
 
 
 def repairs_without_parameters(module: nn.Module, graph: UnitGraph) -> tuple[Repair, ...]:
@@ -135,7 +139,7 @@ def _weight_shape(layer: nn.Module) -> Shape:
     """Return the shape of the weight from what it is stored as; a computed one must not be asked for, it may change."""
     for name in ("weight", "weight_orig", "weight_v"):
         if name in layer._parameters:
-            return tuple(layer.get_parameter(name).shape)
+            return tuple(cast("Tensor", layer._parameters[name]).shape)
     stored = layer.get_submodule("parametrizations.weight")._parameters
     return tuple(cast("Tensor", stored.get("original", stored.get("original1"))).shape)
 
@@ -165,7 +169,7 @@ def _norm(layer: Any) -> None:
 def _group_norm(layer: Any) -> None:
     if layer.affine:
         channels = _weight_shape(layer)[0]
-        layer.num_groups = layer.num_groups * channels // layer.num_channels
+        layer.num_groups = max(1, layer.num_groups * channels // layer.num_channels)
         layer.num_channels = channels
 
 
@@ -177,6 +181,14 @@ def _embedding(layer: Any) -> None:
     layer.num_embeddings, layer.embedding_dim = _weight_shape(layer)
 
 
+def _attention(layer: Any) -> None:
+    layer.num_heads = _weight_shape(layer.out_proj)[1] // layer.head_dim
+    packed, *separate = (layer._parameters.get(f"{name}_weight") for name in ("in_proj", "q_proj", "k_proj", "v_proj"))
+    weights = separate if packed is None else [packed] * 3
+    if all(weight is not None for weight in weights):  # else they are computed
+        layer.embed_dim, layer.kdim, layer.vdim = (weight.shape[1] for weight in weights)
+
+
 _UPDATES: tuple[tuple[type[nn.Module], Callable[[Any], None]], ...] = (
     (_ConvNd, _convolution),
     (nn.Linear, _linear),
@@ -185,4 +197,5 @@ _UPDATES: tuple[tuple[type[nn.Module], Callable[[Any], None]], ...] = (
     (nn.PReLU, _prelu),
     (nn.Embedding, _embedding),
     (nn.EmbeddingBag, _embedding),
+    (CompactMultiheadAttention, _attention),
 )

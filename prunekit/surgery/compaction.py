@@ -2,11 +2,11 @@
 
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensor
 
 from prunekit.surgery.attributes import update_attributes_
 from prunekit.surgery.plan import KeptIndices, PruningPlan
-from prunekit.tracing import copy_module, named_tensors
+from prunekit.tracing import copy_module, has_memory, named_tensors
+from prunekit.tracing.multihead import use_compact_attention_
 
 
 def compact(module: nn.Module, plan: PruningPlan) -> nn.Module:
@@ -54,6 +54,9 @@ def apply_plan_(module: nn.Module, plan: PruningPlan) -> None:
         entries.setdefault(entry.tensor, []).append(entry)
     finished = {id(dense[name]): _like(_sliced(dense[name], own), dense[name]) for name, own in entries.items()}
     for part in module.modules():
+        if isinstance(part, nn.MultiheadAttention) and any(id(tensor) in finished for tensor in part.parameters()):
+            use_compact_attention_(part)
+    for part in module.modules():
         _replace_(part, finished)
     for part in module.modules():
         update_attributes_(part)
@@ -62,7 +65,7 @@ def apply_plan_(module: nn.Module, plan: PruningPlan) -> None:
 
 
 def _sliced(tensor: Tensor, entries: list[KeptIndices]) -> Tensor:
-    if isinstance(tensor, FakeTensor):  # has a shape only
+    if not has_memory(tensor):
         shape = list(tensor.shape)
         for entry in entries:
             shape[entry.dim] = len(entry.indices)

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn.modules.dropout import _DropoutNd
 
 from prunekit.surgery.attributes import Repair, is_known, labels_along, repairs_without_parameters
 from prunekit.surgery.compaction import apply_plan_
@@ -25,6 +24,7 @@ from prunekit.tracing import (
     RunRecord,
     Tracer,
     UnitGraph,
+    tracked,
 )
 
 BoolArray = NDArray[np.bool_]
@@ -90,7 +90,7 @@ def prove(module: nn.Module, graph: UnitGraph) -> tuple[UnitGraph, tuple[Repair,
     repairs = repairs_without_parameters(module, graph)
     number = 0
     while graph.n_units and number < len(spreads := _spreads_for(graph)):
-        failure = _probe_spread(module, graph, repairs, spreads[number])
+        failure = _probe_spread(graph, repairs, spreads[number])
         if failure is None:
             number += 1
             continue
@@ -136,6 +136,18 @@ def _every_other_second(graph: UnitGraph) -> BoolArray:
     return _of_each_layer(graph, slice(1, None, 2))
 
 
+def _mixed(graph: UnitGraph) -> BoolArray:
+    """Return removed units: by turns of the layers their first, their last, or a third of them."""
+    removed = np.zeros(graph.n_units, dtype=bool)
+    random = np.random.default_rng(5)
+    for number, layer in enumerate(graph.layers):
+        units = graph.unit_of_label[graph.filters_of(layer)]
+        units = units[units >= 0]
+        which = (units[:1], units[-1:], units[random.random(units.size) < 0.3])[number % 3]
+        removed[which] = True
+    return removed
+
+
 def _of_each_layer(graph: UnitGraph, which: slice) -> BoolArray:
     """Return removed units: some of the filters of each layer, with all that goes with them."""
     removed = np.zeros(graph.n_units, dtype=bool)
@@ -158,22 +170,18 @@ _SPREADS: tuple[Spread, ...] = (
 _MORE_SPREADS = tuple(_random(fraction, seed) for seed, fraction in enumerate((0.15, 0.3, 0.7, 0.85), start=1))
 """In small networks, where few units let mistakes cancel out by chance, and where a probe costs little."""
 
+_FEW_SPREADS: tuple[Spread, ...] = (_half, _mixed)
+"""In large networks, where hardly anything can cancel out: no size that is removed is like another."""
+
 
 def _spreads_for(graph: UnitGraph) -> tuple[Spread, ...]:
-    return _SPREADS + (_MORE_SPREADS if graph.n_units <= 64 else ())
+    if graph.n_units <= 64:
+        return _SPREADS + _MORE_SPREADS
+    return _SPREADS if graph.n_units <= 1024 else _FEW_SPREADS
 
 
-def _probe_spread(module: nn.Module, graph: UnitGraph, repairs: tuple[Repair, ...], spread: Spread) -> Failure | None:
-    # One spread is enough for a training mode that differs by dropout and statistics alone.
-    training = spread is _SPREADS[0] or _trains_differently(module, graph)
-    return probe(graph, repairs, _keeping(graph, spread(graph), 2), training=training)
-
-
-def _trains_differently(module: nn.Module, graph: UnitGraph) -> bool:
-    """Return whether the run in training mode comes by other places of the network than the one in eval mode."""
-    dropouts = {path for path, layer in module.named_modules() if isinstance(layer, _DropoutNd)}
-    places = [{(record.module, record.location) for record in run.operations} for run in graph.trace.runs]
-    return any(path not in dropouts for path, _ in places[-1] - places[0])
+def _probe_spread(graph: UnitGraph, repairs: tuple[Repair, ...], spread: Spread) -> Failure | None:
+    return probe(graph, repairs, _keeping(graph, spread(graph), 2))
 
 
 def _keeping(graph: UnitGraph, removed: BoolArray, at_least: int, *, backwards: bool = False) -> BoolArray:
@@ -192,8 +200,11 @@ def _keeping(graph: UnitGraph, removed: BoolArray, at_least: int, *, backwards: 
 def _stands_fewest(graph: UnitGraph, repairs: tuple[Repair, ...]) -> bool:
     """Return whether the network stands the probes also where they leave one index of a parameter's dimension."""
     everything = np.ones(graph.n_units, dtype=bool)
+    spreads = _spreads_for(graph)
+    if spreads is _FEW_SPREADS:
+        return probe(graph, repairs, _keeping(graph, everything, 1)) is None
     removals = [_keeping(graph, everything, 1, backwards=backwards) for backwards in (False, True)]
-    for spread in _spreads_for(graph):
+    for spread in spreads:
         removed = _keeping(graph, spread(graph), 1)
         if not np.array_equal(removed, _keeping(graph, spread(graph), 2)):
             removals.append(removed)
@@ -204,8 +215,6 @@ def probe(
     graph: UnitGraph,
     repairs: tuple[Repair, ...],
     removed: BoolArray,
-    *,
-    training: bool = True,
 ) -> Failure | None:
     """
     Compact a copy, run it and follow the labels.
@@ -218,8 +227,6 @@ def probe(
         Attributes to set.
     removed : ndarray of bool, shape (n_units,)
         Units to remove.
-    training : bool, default=True
-        Whether to probe the run in training mode as well.
 
     Returns
     -------
@@ -241,7 +248,7 @@ def probe(
 
         tracer = Tracer(duplicate, table, initial)
         inputs = sandbox.prepare(graph.trace.inputs)
-        for number, run in enumerate(graph.trace.runs[: None if training else 1]):
+        for number, run in enumerate(graph.trace.runs):
             watcher = _Watcher(graph, run, kept, tracer.store)
             try:
                 found = tracer.forward(inputs.args, inputs.kwargs, run.training, watch=watcher)
@@ -269,6 +276,8 @@ class _Watcher:
         self._run = run
         self._kept = kept
         self._found = found
+        self._parts: dict[int, NDArray[np.int64]] = {}
+        self._agreed: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}
 
     def __call__(self, record: OperationRecord, number: int) -> None:
         """Raise `_DeviationError` at the first difference."""
@@ -282,18 +291,41 @@ class _Watcher:
         for position, (out, smaller) in enumerate(zip(dense.outputs, record.outputs, strict=True)):
             if position and not self._graph.trace.store[out]:
                 continue  # saved statistics and the like, which no rule describes
-            expected = self._graph.kept_shape(out, self._kept)
+            expected = self._expected_shape(out)
             if tuple(smaller.shape) != expected:
                 fixed = [size for size, wanted in zip(smaller.shape, expected, strict=False) if size != wanted]
                 raise _DeviationError(f"the model's code fixes the size {fixed[0] if fixed else tuple(smaller.shape)}")
             self._compare_labels(out, smaller)
 
+    def _expected_shape(self, dense: Tensor) -> tuple[int, ...]:
+        factors = self._graph.trace.store[dense]
+        if len(factors) != 1:
+            return self._graph.kept_shape(dense, self._kept)
+        part, shape = self._part(factors[0]), list(dense.shape)
+        for dim in tracked(factors[0]):
+            shape[dim - part.ndim] = part.shape[dim]
+        return tuple(shape)
+
+    def _part(self, factor: Tensor) -> NDArray[np.int64]:
+        """Return what stays of a factor; most tensors share theirs with others."""
+        if id(factor) not in self._parts:
+            self._parts[id(factor)] = self._graph.kept_part(factor, self._kept)
+        return self._parts[id(factor)]
+
     def _compare_labels(self, dense: Tensor, smaller: Tensor) -> None:
         """Raise `_DeviationError` unless every factor is one of the dense run without what is gone."""
         component = self._graph.component
-        store = self._graph.trace.store
-        expected = [self._graph.kept_part(factor, self._kept) for factor in (*store[dense], *store.alone(dense))]
-        found = [factor.numpy() for factor in (*self._found[smaller], *self._found.alone(smaller))]
+        before, after = self._graph.trace.store, self._found
+        pairs = list(zip(before[dense], after[smaller], strict=False))
+        bare = not before.alone(dense) and not after.alone(smaller)
+        single = bare and len(pairs) == 1 == len(before[dense]) == len(after[smaller])
+        if single and (id(pairs[0][0]), id(pairs[0][1])) in self._agreed:
+            return
+        expected = [self._part(factor) for factor in (*before[dense], *before.alone(dense))]
+        found = [factor.numpy() for factor in (*after[smaller], *after.alone(smaller))]
+        if single and _equal(component, found[0], expected[0]):
+            self._agreed[id(pairs[0][0]), id(pairs[0][1])] = pairs[0]
+            return
         fresh = [labels for labels in found if (labels >= len(component)).any()]  # see CheckingTable.contradictions
         for labels in found:
             if any(labels is one for one in fresh) or any(_equal(component, labels, one) for one in expected):
@@ -313,7 +345,9 @@ class _Watcher:
 
 def _equal(component: NDArray[np.int64], left: NDArray[np.int64], right: NDArray[np.int64]) -> bool:
     """Return whether two arrays of labels name the same components in the same order."""
-    return left.size == right.size and bool((component[left.ravel()] == component[right.ravel()]).all())
+    if left.size != right.size or max(left.max(initial=0), right.max(initial=0)) >= len(component):
+        return False
+    return bool((component[left.ravel()] == component[right.ravel()]).all())
 
 
 def _first_line(exc: Exception) -> str:
@@ -358,7 +392,7 @@ def _candidates(
     """Yield repairs with the position that the probe reaches with them; each alone, then all, until one is enough."""
     alone = [(one,) for one in matching]
     for candidate in [*alone, matching] if len(matching) > 1 else alone:
-        later = _probe_spread(module, graph, repairs + candidate, spread)
+        later = _probe_spread(graph, repairs + candidate, spread)
         if later is None:
             yield _END, candidate
             return

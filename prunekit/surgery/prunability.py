@@ -10,6 +10,8 @@ from torch import nn
 
 from prunekit.exceptions import ParameterError, ParameterTypeError
 from prunekit.surgery.attributes import Repair
+from prunekit.surgery.formulas import written_out_norms
+from prunekit.surgery.norms import Norms, frozen_norms
 from prunekit.surgery.probe import prove
 from prunekit.tracing import Inputs, Reason, UnitGraph, trace
 
@@ -21,7 +23,11 @@ Patterns = str | Iterable[str] | None
 
 
 def prove_units(
-    module: nn.Module, inputs: Inputs, include: Patterns = None, exclude: Patterns = None
+    module: nn.Module,
+    inputs: Inputs,
+    include: Patterns = None,
+    exclude: Patterns = None,
+    norms: Norms = "freeze",
 ) -> tuple[UnitGraph, tuple[Repair, ...]]:
     """
     Return the units of a network that may be removed and stood the probe.
@@ -34,6 +40,8 @@ def prove_units(
         Example inputs.
     include, exclude : str or iterable of str, default=None
         Patterns of layer names.
+    norms : {"freeze", "subset"}, default="freeze"
+        Whether channels that a layer normalises over together stay, or may be removed.
 
     Returns
     -------
@@ -41,14 +49,14 @@ def prove_units(
         Units, and the attributes to set when they are removed.
     """
     with torch.inference_mode(False):  # in which composite operations would not be told apart
-        return _prove_units(module, inputs, include, exclude)
+        return _prove_units(module, inputs, include, exclude, norms)
 
 
 def _prove_units(
-    module: nn.Module, inputs: Inputs, include: Patterns, exclude: Patterns
+    module: nn.Module, inputs: Inputs, include: Patterns, exclude: Patterns, norms: Norms
 ) -> tuple[UnitGraph, tuple[Repair, ...]]:
-    graph = UnitGraph(trace(module, inputs))
-    blocked: list[tuple[NDArray[np.int64], Reason]] = []
+    graph = UnitGraph(trace(module, inputs, written_out_norms(module)))
+    blocked: list[tuple[NDArray[np.int64], Reason]] = frozen_norms(module, graph, norms)
     for name, given in (("include", include), ("exclude", exclude)):
         patterns = _patterns(name, given)
         if patterns is None:

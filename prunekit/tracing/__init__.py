@@ -1,14 +1,15 @@
 """Channel labels: run a network once and learn which parts of its parameters can only be removed together."""
 
-from prunekit.tracing._copy import copy_module
+from prunekit.tracing._copy import copy_module, has_memory
 from prunekit.tracing._factors import tracked
 from prunekit.tracing._inputs import Inputs, duplicate_inputs
 from prunekit.tracing._labels import MISPLACED, CheckingTable, LabelConflictError, LabelTable
+from prunekit.tracing._outputs import named_outputs, named_tensors, tensors_of
 from prunekit.tracing._reason import Reason
 from prunekit.tracing._records import LabelStore, OperationRecord, RunRecord
 from prunekit.tracing._sandbox import Sandbox, device_of
 from prunekit.tracing._trace import Axis, Trace, describe_misfit, trace
-from prunekit.tracing._tracer import Tracer, named_outputs, named_tensors, tensors_of
+from prunekit.tracing._tracer import Tracer
 from prunekit.tracing._units import Group, Slice, Unit, UnitGraph
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "describe_misfit",
     "device_of",
     "duplicate_inputs",
+    "has_memory",
     "named_outputs",
     "named_tensors",
     "tensors_of",

@@ -162,6 +162,14 @@ class Call:
         """Note that the operation drops dimensions of size 1, so at least two of the labels must stay."""
         self._table.keep_two(labels.reshape(-1))
 
+    def note_normalised(self, labels: Tensor, text: str) -> None:
+        """Note that labels are normalised together, with the reason for freezing them."""
+        self._table.note_normalised(labels, self.reason(text))
+
+    def is_one_unit(self, labels: Tensor) -> bool:
+        """Return whether labels are known to be those of one unit: the last of those that the dense run collapsed."""
+        return self._table.is_one_unit(labels)
+
     def mark_producer(self, labels: Tensor) -> None:
         """Mark labels of a parameter as making channels."""
         self._table.mark_producer(labels)

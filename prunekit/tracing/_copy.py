@@ -1,11 +1,13 @@
 """Copies of a network that can be run without touching the user's."""
 
 import copy
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeCopyMode, FakeTensorMode
+from torch._subclasses.fake_tensor import FakeTensor
+from torch.overrides import TorchFunctionMode
 
 
 def copy_module(module: nn.Module) -> nn.Module:
@@ -34,40 +36,84 @@ def copy_module(module: nn.Module) -> nn.Module:
     return duplicate
 
 
-def fake_copy(module: nn.Module, mode: FakeTensorMode) -> nn.Module:
+class _CopyWithoutMemory(TorchFunctionMode):
+    """Let `copy.deepcopy` replace every tensor by one without memory, or by a fake one."""
+
+    def __init__(self, convert: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self._convert = convert
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        """Replace a tensor that is about to be copied."""
+        if func is not Tensor.__deepcopy__:
+            return func(*args, **(kwargs or {}))
+        tensor, memo = args
+        if id(tensor) not in memo:
+            with torch._C.DisableTorchFunction():
+                memo[id(tensor)] = self._convert(tensor)
+        return memo[id(tensor)]
+
+
+def copy_without_memory(module: nn.Module, convert: Callable[[Tensor], Tensor]) -> nn.Module:
     """
-    Return a deep copy with fake tensors: shapes and types without memory.
+    Return a deep copy in which every tensor is replaced.
 
     Parameters
     ----------
     module : Module
         The network.
-    mode : FakeTensorMode
-        Mode that the tensors belong to.
+    convert : callable
+        `to_meta`, or a function that makes fake tensors.
 
     Returns
     -------
     Module
-        Copy that runs under the mode only.
+        The copy; a tensor that occurs twice is one tensor in it as well.
     """
-    with FakeCopyMode(mode):
-        return copy.deepcopy(module)
+    memo: dict[int, Any] = {}
+    for parameter in module.parameters():  # they have a way of their own of being copied
+        memo[id(parameter)] = convert(parameter)
+        vars(memo[id(parameter)]).update(vars(parameter))
+    with _CopyWithoutMemory(convert):
+        return copy.deepcopy(module, memo)
 
 
-def fake_inputs(value: Any, mode: FakeTensorMode) -> Any:
+def to_meta(tensor: Tensor) -> Tensor:
     """
-    Return inputs with every tensor replaced by a fake one.
+    Return a tensor of the same shape, strides and type on the meta device.
 
     Parameters
     ----------
-    value : object
-        Tensor or nested containers of tensors.
-    mode : FakeTensorMode
-        Mode that the tensors belong to.
+    tensor : Tensor
+        Parameter, buffer or input.
 
     Returns
     -------
-    object
-        The same structure.
+    Tensor
+        It has no memory.
     """
-    return torch.utils._pytree.tree_map_only(Tensor, mode.from_tensor, value)
+    if tensor.layout != torch.strided or tensor.is_quantized or type(tensor) not in (Tensor, nn.Parameter):
+        raise NotImplementedError(f"a tensor of type {type(tensor).__name__}, layout {tensor.layout}")
+    empty = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta")
+    if not isinstance(tensor, nn.Parameter):
+        return empty.requires_grad_(tensor.requires_grad and tensor.is_leaf)
+    return nn.Parameter(empty, tensor.requires_grad)
+
+
+def has_memory(tensor: Tensor) -> bool:
+    """
+    Return whether a tensor has values, not only a shape and a type.
+
+    Parameters
+    ----------
+    tensor : Tensor
+        Any tensor.
+
+    Returns
+    -------
+    bool
+        False for fake tensors and those on the meta device.
+    """
+    return not (tensor.is_meta or isinstance(tensor, FakeTensor))

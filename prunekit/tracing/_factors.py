@@ -6,6 +6,7 @@ describe. It is *tracked* along the others.
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 Factors = tuple[Tensor, ...]
@@ -19,12 +20,51 @@ def tracked(factor: Tensor) -> tuple[int, ...]:
 def shrink(factor: Tensor) -> Tensor:
     """Return the factor with size 1 along every dimension where its labels do not change."""
     for dim, size in enumerate(factor.shape):
-        if size <= 1:
-            continue
-        first = factor.narrow(dim, 0, 1)
-        if factor.stride(dim) == 0 or bool((factor == first).all()):
-            factor = first
+        if size > 1 and factor.stride(dim) == 0:  # was expanded; before any comparison touches every position
+            factor = factor.narrow(dim, 0, 1)
+    for dim, size in enumerate(factor.shape):
+        if size > 1:
+            first = factor.narrow(dim, 0, 1)
+            if torch.equal(first, factor.narrow(dim, size - 1, 1)) and bool((factor == first).all()):
+                factor = first
     return factor
+
+
+def reshape(factor: Tensor, old: Sequence[int], new: Sequence[int]) -> Tensor:
+    """
+    Return the factor of a tensor that is reshaped.
+
+    Parameters
+    ----------
+    factor : Tensor
+        Factor of the tensor.
+    old, new : sequence of int
+        Shape of the tensor before and after.
+
+    Returns
+    -------
+    Tensor
+        Factor for the new shape. Only dimensions that are merged or split with one that it describes are written out.
+    """
+    if 0 in old:
+        return factor.expand(old).reshape(new)
+    before: list[int] = []
+    after: list[int] = []
+    i = j = 0
+    while i < len(old) or j < len(new):
+        first, second = i, j
+        left = right = 1
+        while left != right or (i == first and j == second):
+            if (left <= right and i < len(old)) or j == len(new):
+                left *= old[i]
+                i += 1
+            else:
+                right *= new[j]
+                j += 1
+        described = any(factor.size(dim) > 1 for dim in range(first, i))
+        before += old[first:i] if described else [1] * (i - first)
+        after += new[second:j] if described else [1] * (j - second)
+    return factor.expand(before).reshape(after)
 
 
 def along(factor: Tensor, dim: int, ndim: int) -> Tensor:

@@ -50,6 +50,7 @@ class LabelTable:
         self.reasons: list[Reason] = []
         self.kept_in_pairs: list[IntArray] = []
         self.explanations: list[tuple[IntArray, Reason]] = []
+        self.normalised: list[tuple[IntArray, Reason]] = []
         self._edges: list[IntArray] = []
         self._role_edges: list[IntArray] = []
         self._frozen: list[tuple[IntArray, int]] = []
@@ -69,6 +70,15 @@ class LabelTable:
     def explain(self, labels: Tensor, reason: Reason) -> None:
         """Note why labels are tied, for the case that a whole layer comes out as one unit."""
         self.explanations.append((labels.reshape(-1).numpy(), reason))
+
+    def note_normalised(self, labels: Tensor, reason: Reason) -> None:
+        """Note labels that are normalised together; whoever uses the table decides whether they may be removed."""
+        found = np.unique(labels.reshape(-1).numpy())
+        self.normalised.append((found[found != FIXED], reason))
+
+    def is_one_unit(self, labels: Tensor) -> bool:
+        """Return whether labels are known to be equal."""
+        return labels.numel() == 1
 
     def tie(self, left: Tensor, right: Tensor, reason: Reason) -> None:
         """Declare two broadcastable arrays of labels equal; what meets `FIXED` is frozen with the reason."""
@@ -161,8 +171,15 @@ class CheckingTable(LabelTable):
         """Return labels that always stay; one single position may be what is left of many."""
         return super().fixed(count) if count > 1 else self.fresh(count)
 
+    def is_one_unit(self, labels: Tensor) -> bool:
+        """Return whether labels belong to one component."""
+        known = labels.reshape(-1).numpy()
+        return bool((known < self._base).all()) and np.unique(self._components[known]).size == 1
+
     def tie(self, left: Tensor, right: Tensor, reason: Reason) -> None:
         """Raise `LabelConflictError` if two known labels belong to different components."""
+        if left is right or self._are_same(left.numpy(), right.numpy()):
+            return
         try:
             pairs = _pairs(left, right)
         except RuntimeError as exc:
@@ -176,6 +193,12 @@ class CheckingTable(LabelTable):
             fixed = (differing == FIXED).any(axis=1)
             if not fixed.all() or self._prunable[differing].any():
                 raise LabelConflictError(MISPLACED, np.unique(differing))
+
+    def _are_same(self, left: IntArray, right: IntArray) -> bool:
+        """Return whether two arrays of known labels name the same components in the same places."""
+        if left.size != right.size or max(left.max(initial=0), right.max(initial=0)) >= self._base:
+            return False
+        return left.shape == right.shape and bool((self._components[left] == self._components[right]).all())
 
     def freeze_alone(self, label: Tensor, reason: Reason) -> None:
         """Do nothing: it may be what is left of several labels."""
@@ -210,10 +233,20 @@ class CheckingTable(LabelTable):
 
 
 def _pairs(left: Tensor, right: Tensor) -> IntArray:
+    """Return the different pairs of labels that meet, shape (n, 2); equal ones are left out if there are many."""
     if left.shape != right.shape:
         left, right = torch.broadcast_tensors(left, right)
-    pairs = torch.stack([left.reshape(-1), right.reshape(-1)], dim=1).numpy()
-    return np.unique(pairs, axis=0) if len(pairs) > 4096 else pairs
+    one, other = left.reshape(-1).numpy(), right.reshape(-1).numpy()
+    if one.size > _MANY:
+        differs = one != other
+        base = int(other.max()) + 1
+        packed = np.unique(one[differs] * base + other[differs])
+        one, other = packed // base, packed % base
+    return np.stack([one, other], axis=1)
+
+
+_MANY = 1024
+"""How many pairs are too many to keep what says nothing new."""
 
 
 def _components(edges: Sequence[IntArray], size: int) -> IntArray:

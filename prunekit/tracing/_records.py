@@ -59,6 +59,8 @@ class RunRecord:
         Tensors that the network returned, by name.
     warnings : set of str
         Texts of the warnings that the run gave.
+    copied : dict of int to Tensor
+        What a tensor is a plain copy of, by its identity; copies are no part of the operations.
     """
 
     training: bool
@@ -66,6 +68,11 @@ class RunRecord:
     module_outputs: dict[str, Tensor] = field(default_factory=dict)
     outputs: dict[str, Tensor] = field(default_factory=dict)
     warnings: set[str] = field(default_factory=set)
+    copied: dict[int, Tensor] = field(default_factory=dict)
+
+    def original(self, tensor: Tensor) -> Tensor:
+        """Return the tensor that a tensor is a copy of, or itself."""
+        return self.copied.get(id(tensor), tensor)
 
 
 class LabelStore:

@@ -2,36 +2,57 @@
 
 import copy
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from typing import Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from prunekit._random import preserve_rng
-from prunekit.tracing._copy import copy_module, fake_copy, fake_inputs
+from prunekit.tracing._copy import copy_module, copy_without_memory, to_meta
 from prunekit.tracing._inputs import Inputs
-from prunekit.tracing._tracer import named_tensors
+from prunekit.tracing._outputs import named_tensors
+from prunekit.tracing._stand_in import stand_in_for_norm_
+from prunekit.tracing.multihead import use_compact_attention_
+
+
+Tensors = Literal["meta", "fake", "real"]
+"""What a copy is made of, from the fastest to what runs everything."""
+
+
+_DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
+"""Layers that do nothing to the labels; without them the training mode runs the operations of the eval mode."""
 
 
 class Sandbox:
     """
-    A copy of a network on fake tensors, or on real ones where fake tensors cannot run it.
+    A copy of a network without memory, or with it where nothing less can run the network.
 
     Parameters
     ----------
     module : Module
         The network; it is not touched.
-    fake : bool
-        Whether to use fake tensors, which have shapes and types but no memory.
+    tensors : {"meta", "fake", "real"}
+        Tensors on the meta device have shapes and types but no memory. Fake ones claim to be on the network's own
+        device besides and may meet real ones, which takes several times longer.
+    norms : Mapping of str to int
+        Layers that shall run one operation in place of their own code, see `stand_in_for_norm_`.
     """
 
-    def __init__(self, module: nn.Module, fake: bool) -> None:
-        self.fake = fake
+    def __init__(self, module: nn.Module, tensors: Tensors, norms: Mapping[str, int]) -> None:
+        self.tensors = tensors
         self._device = device_of(module)
-        self._mode = FakeTensorMode(allow_non_fake_inputs=True)
-        self._copy = fake_copy(module, self._mode) if fake else copy_module(module)
+        self._mode = FakeTensorMode(allow_non_fake_inputs=True) if tensors == "fake" else None
+        self._copy = copy_module(module) if tensors == "real" else copy_without_memory(module, self._convert)
+        for part in self._copy.modules():  # so that the compacted copy runs the same operations
+            use_compact_attention_(part)
+            if type(part) in _DROPOUTS:
+                part.__class__ = nn.Identity
+        if tensors != "real":
+            for path, dim in norms.items():
+                stand_in_for_norm_(self._copy.get_submodule(path), dim)
 
     @contextmanager
     def opened(self) -> Iterator[nn.Module]:
@@ -44,17 +65,20 @@ class Sandbox:
             The copy.
         """
         with preserve_rng(self._device):
-            if self.fake:
-                with _kept(self._copy), self._mode, _quiet_fake_tensors():
-                    yield self._copy
-            else:
+            if self.tensors == "real":
                 yield copy_module(self._copy)
+                return
+            with _kept(self._copy), self._mode or nullcontext(), _quiet_fake_tensors():
+                yield self._copy
 
     def prepare(self, inputs: Inputs) -> Inputs:
         """Return inputs that the copy takes, sharing no memory with the given ones."""
-        if self.fake:
-            return Inputs(*fake_inputs((inputs.args, dict(inputs.kwargs)), self._mode))
-        return inputs.map(lambda tensor: tensor.detach().clone())
+        return inputs.map(self._convert)
+
+    def _convert(self, tensor: Tensor) -> Tensor:
+        if self.tensors == "real":
+            return tensor.detach().clone()
+        return to_meta(tensor) if self._mode is None else self._mode.from_tensor(tensor, static_shapes=True)
 
 
 @contextmanager

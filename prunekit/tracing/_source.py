@@ -15,8 +15,9 @@ _PRUNEKIT = str(Path(__file__).parent.parent)
 
 
 @lru_cache(maxsize=4096)
-def _is_library(filename: str) -> bool:
-    return filename.startswith((_TORCH, _PRUNEKIT, "<frozen"))
+def _own_name(filename: str) -> str:
+    """Return the name of a file of the model's own code without its folders, "" for a library's file."""
+    return "" if filename.startswith((_TORCH, _PRUNEKIT, "<frozen")) else Path(filename).name
 
 
 def user_location() -> str:
@@ -32,9 +33,9 @@ def user_location() -> str:
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         code = frame.f_code
-        if code.co_name == "_forward_of_traced_module":
+        if code.co_name == "forward_of_traced_module":
             return ""
-        if not _is_library(code.co_filename):
-            return f"{Path(code.co_filename).name}:{frame.f_lineno}"
+        if name := _own_name(code.co_filename):
+            return f"{name}:{frame.f_lineno}"
         frame = frame.f_back
     return ""

@@ -1,14 +1,17 @@
-"""Run a network once on fake tensors and keep what the labels tell."""
+"""Run a network once on tensors without memory and keep what the labels tell."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import get_args
 
 from torch import Tensor, nn
 
 from prunekit.exceptions import InputError
+from prunekit.tracing._follower import Follower
 from prunekit.tracing._inputs import Inputs
 from prunekit.tracing._labels import LabelTable
 from prunekit.tracing._records import LabelStore, RunRecord
-from prunekit.tracing._sandbox import Sandbox
+from prunekit.tracing._sandbox import Sandbox, Tensors
 from prunekit.tracing._tracer import Tracer
 
 
@@ -54,7 +57,7 @@ class Trace:
     axes : tuple of Axis
         Labels of parameters and buffers.
     runs : tuple of RunRecord
-        The run in eval mode and, where the network allows it, the one in training mode.
+        The run in eval mode and, where it does something else and the network allows it, the one in training mode.
     inputs : Inputs
         The inputs that the runs took.
     batch_size : int or None
@@ -72,7 +75,7 @@ class Trace:
     sandbox: Sandbox
 
 
-def trace(module: nn.Module, inputs: Inputs) -> Trace:
+def trace(module: nn.Module, inputs: Inputs, norms: Mapping[str, int] | None = None) -> Trace:
     """
     Run a network once and follow the labels of its channels.
 
@@ -82,6 +85,9 @@ def trace(module: nn.Module, inputs: Inputs) -> Trace:
         The network; it is copied and not touched.
     inputs : Inputs
         Example inputs.
+    norms : Mapping of str to int, default=None
+        Layers that normalise over all channels by several operations, with the dimension of the channels. They are
+        traced as if they were one operation.
 
     Returns
     -------
@@ -99,10 +105,10 @@ def trace(module: nn.Module, inputs: Inputs) -> Trace:
         other = 2 if size != 2 else 3
         candidates.insert(0, (inputs.with_batch(other), other))
     failure: Exception | None = None
-    for fake in (True, False):  # what fake tensors cannot run, such as branches on data, real ones may
+    for tensors in get_args(Tensors):  # what has no memory cannot take branches on data
         for candidate, batch_size in candidates:
             try:
-                return _trace_once(module, candidate, batch_size, fake)
+                return _trace_once(module, candidate, batch_size, tensors, norms or {})
             except InputError:
                 raise
             except Exception as exc:  # any error of the user's forward
@@ -110,7 +116,9 @@ def trace(module: nn.Module, inputs: Inputs) -> Trace:
     raise InputError(describe_misfit(module, inputs, failure)) from failure
 
 
-def _trace_once(module: nn.Module, inputs: Inputs, batch_size: int | None, fake: bool) -> Trace:
+def _trace_once(
+    module: nn.Module, inputs: Inputs, batch_size: int | None, tensors: Tensors, norms: Mapping[str, int]
+) -> Trace:
     table = LabelTable()
     axes: list[Axis] = []
 
@@ -119,13 +127,14 @@ def _trace_once(module: nn.Module, inputs: Inputs, batch_size: int | None, fake:
         axes.append(Axis(name, dim, int(labels[0]), size))
         return labels
 
-    sandbox = Sandbox(module, fake)
+    sandbox = Sandbox(module, tensors, norms)
     with sandbox.opened() as duplicate:
         tracer = Tracer(duplicate, table, draw)
         ready = sandbox.prepare(inputs)
         runs = [tracer.forward(ready.args, ready.kwargs, training=False)]
         try:
-            runs.append(tracer.forward(ready.args, ready.kwargs, training=True))
+            if sandbox.tensors == "real" or not Follower(duplicate, runs[0]).is_same(ready.args, ready.kwargs):
+                runs.append(tracer.forward(ready.args, ready.kwargs, training=True))
         except Exception as exc:
             _check_all_used(duplicate, runs[0], exc)
     return Trace(table, tracer.store, tuple(axes), tuple(runs), inputs, batch_size, sandbox)

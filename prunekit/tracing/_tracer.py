@@ -1,42 +1,34 @@
 """The dispatch mode that carries labels through a forward pass."""
 
 import warnings
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch._ops import OpOverload
-from torch._subclasses.fake_tensor import FakeTensor, unset_fake_temporarily
+from torch._subclasses.fake_tensor import unset_fake_temporarily
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from prunekit.tracing._call import Call, bind, tensors_in
+from prunekit.tracing._copy import has_memory
 from prunekit.tracing._factors import along
 from prunekit.tracing._labels import LabelConflictError, LabelTable
+from prunekit.tracing._outputs import named_outputs, named_tensors
+from prunekit.tracing._path import ModulePath
 from prunekit.tracing._reason import Reason
 from prunekit.tracing._records import LabelStore, OperationRecord, RunRecord
+from prunekit.tracing._shapes import run_without_memory
 from prunekit.tracing._source import user_location
 from prunekit.tracing.rules import find_rule, is_pointwise
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-_COPIES = frozenset({"clone", "contiguous"})
+COPIES = frozenset({"clone", "contiguous"})
 """Operations that a reshape does or does not need, depending on the memory layout; they are no part of the record."""
 
 _NAMES = dict.fromkeys(("view", "_unsafe_view", "_reshape_alias", "reshape"), "aten.view.default")
 """Operations that differ by the memory layout alone."""
-
-
-def _fake_batch_norm(args: tuple[Any, ...]) -> tuple[Tensor, Tensor, Tensor]:
-    """Return fake outputs of ``native_batch_norm``; PyTorch's own way through a decomposition takes 20 times longer."""
-    source, training = args[0], args[5]
-    saved = source.new_empty(source.size(1) if training else 0)
-    return torch.empty_like(source), saved, saved.clone()
-
-
-_SHORTCUTS: dict[Any, Callable[[tuple[Any, ...]], Any]] = {torch.ops.aten.native_batch_norm.default: _fake_batch_norm}
 
 
 class Tracer(TorchDispatchMode):
@@ -64,10 +56,13 @@ class Tracer(TorchDispatchMode):
         self.store = LabelStore()
         self.run = RunRecord(training=False)
         self._module = module
-        self._stack: list[str] = [""]
+        self._path = ModulePath(module)
         self._watch: Callable[[OperationRecord, int], None] | None = None
+        tensors = named_tensors(module)
+        self._memory = all(map(has_memory, tensors.values()))
+        self._meta = any(tensor.is_meta for tensor in tensors.values())
         with unset_fake_temporarily():
-            for name, tensor in named_tensors(module).items():
+            for name, tensor in tensors.items():
                 self.store[tensor] = tuple(
                     along(initial(name, dim, size), dim, tensor.dim())
                     for dim, size in enumerate(tensor.shape)
@@ -100,17 +95,13 @@ class Tracer(TorchDispatchMode):
             Operations, outputs and warnings. It is also kept as ``run``, up to date when the forward pass raises.
         """
         self.run = RunRecord(training=training)
-        self._stack = [""]
         self._watch = watch
-        self._module.train(training)
-        with ExitStack() as stack, warnings.catch_warnings(record=True) as caught:
+        with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            stack.enter_context(self._follow_modules())
-            stack.enter_context(torch.no_grad())
-            stack.enter_context(_without_fused_paths())
-            stack.enter_context(self)
-            result = _forward_of_traced_module(self._module, args, kwargs)
+            with running(self._module, self._path, training), self:
+                result = forward_of_traced_module(self._module, args, kwargs)
         self.run.warnings = {str(warning.message) for warning in caught}
+        self.run.module_outputs = self._path.outputs
         self.run.outputs = named_outputs(result)
         with unset_fake_temporarily():
             for output in self.run.outputs.values():
@@ -123,8 +114,10 @@ class Tracer(TorchDispatchMode):
     ) -> Any:
         """Run the operation, then move its labels."""
         kwargs = kwargs or {}
-        shortcut = _SHORTCUTS.get(func)
-        result = shortcut(args) if shortcut and isinstance(args[0], FakeTensor) else func(*args, **kwargs)
+        if self._memory:
+            result = func(*args, **kwargs)
+        else:
+            result = run_without_memory(func, args, kwargs, self._meta)
         if isinstance(func, OpOverload) and func.namespace != "prim":
             with unset_fake_temporarily():
                 self._visit(func, args, kwargs, result)
@@ -134,19 +127,20 @@ class Tracer(TorchDispatchMode):
         arguments = bind(func, args, kwargs)
         inputs = tensors_in(arguments.values())
         outputs = tensors_in([result])
-        where = (self._stack[-1], user_location())
+        where = (self._path.current, user_location())
         if not outputs:
-            if not _asks_for_shape(func):
+            if not asks_for_shape(func):
                 call = Call(func, arguments, inputs, outputs, self.store, self.table, where)
                 call.freeze_all(inputs, "read as a Python number")
             return
-        scalars = _numbers(func, arguments)
+        scalars = numbers_of(func, arguments)
         call = Call(func, arguments, inputs, outputs, self.store, self.table, where)
-        if call.name in _COPIES:
+        if call.name in COPIES:
+            self.run.copied[id(outputs[0])] = self.run.original(inputs[0])
             self._apply(call)
             return
         record = OperationRecord(
-            _NAMES.get(call.name, str(func)), *where, arguments, inputs, outputs, scalars, call.counts
+            recorded_name(func), *where, arguments, inputs, outputs, scalars, call.counts
         )
         self.run.operations.append(record)
         self._apply(call)
@@ -193,35 +187,15 @@ class Tracer(TorchDispatchMode):
         if others:
             call.freeze_all([written, *others.values()], "written in place into a part of another tensor")
 
-    @contextmanager
-    def _follow_modules(self) -> "Iterator[None]":
-        handles = []
-        try:
-            for name, module in self._module.named_modules():
-                handles.append(module.register_forward_pre_hook(self._entering(name), prepend=True))
-                handles.append(module.register_forward_hook(self._leaving(name), always_call=True))
-            yield
-        finally:
-            for handle in handles:
-                handle.remove()
 
-    def _entering(self, name: str) -> Callable[..., None]:
-        def enter(module: nn.Module, args: Any) -> None:
-            self._stack.append(name)
-
-        return enter
-
-    def _leaving(self, name: str) -> Callable[..., None]:
-        def leave(module: nn.Module, args: Any, output: Any) -> None:
-            self._stack.pop()
-            found = tensors_of(output)
-            if found:
-                self.run.module_outputs[name] = found[0]
-
-        return leave
+@lru_cache(maxsize=4096)
+def recorded_name(operation: OpOverload) -> str:
+    """Return the name of an operation in records, the same for those that differ by the memory layout alone."""
+    return _NAMES.get(operation.overloadpacket.__name__, str(operation))
 
 
-def _asks_for_shape(operation: OpOverload) -> bool:
+@lru_cache(maxsize=4096)
+def asks_for_shape(operation: OpOverload) -> bool:
     """Return whether an operation without tensors among its results looks at shapes and types only."""
     name = operation.overloadpacket.__name__
     return name.startswith(("sym_", "is_", "_has_")) or name in ("size", "stride", "storage_offset", "dim", "numel")
@@ -231,11 +205,11 @@ _VALUES = frozenset({"value", "fill_value", "s", "alpha", "beta", "scale", "expo
 """Arguments that are numbers to compute with, whatever the operation."""
 
 
-def _numbers(operation: OpOverload, arguments: Mapping[str, Any]) -> tuple[object, ...]:
+def numbers_of(operation: OpOverload, arguments: Mapping[str, Any]) -> tuple[object, ...]:
     """Return the numbers that an operation computes with: what the model's code may have made from a size."""
     if operation.overloadpacket.__name__ == "lift_fresh":  # a constant of the code
         constant = next(iter(arguments.values()))
-        if not isinstance(constant, FakeTensor) and constant.numel() <= _MAX_CONSTANT:
+        if has_memory(constant) and constant.numel() <= _MAX_CONSTANT:
             return tuple(constant.reshape(-1).tolist())
         return ()
     pointwise = is_pointwise(operation)
@@ -252,13 +226,20 @@ _MAX_CONSTANT = 64
 """Largest number of elements of a constant tensor whose values are compared."""
 
 
-def _forward_of_traced_module(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+def forward_of_traced_module(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
     return module(*args, **kwargs)
 
 
 @contextmanager
-def _without_fused_paths() -> "Iterator[None]":
-    """Switch off fused kernels that hide the operations behind one opaque call."""
+def running(module: nn.Module, path: ModulePath, training: bool) -> Iterator[None]:
+    """Set a network up to be run once: its mode, no gradients, no kernels that hide operations behind one call."""
+    module.train(training)
+    with path.followed(), torch.no_grad(), _without_fused_paths():
+        yield
+
+
+@contextmanager
+def _without_fused_paths() -> Iterator[None]:
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
@@ -266,58 +247,3 @@ def _without_fused_paths() -> "Iterator[None]":
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
-
-
-def named_tensors(module: nn.Module) -> dict[str, Tensor]:
-    """
-    Return parameters and buffers by their first name, each tensor once.
-
-    Parameters
-    ----------
-    module : Module
-        A network.
-
-    Returns
-    -------
-    dict of str to Tensor
-        In the order of registration, parameters first.
-    """
-    return dict(module.named_parameters()) | dict(module.named_buffers())
-
-
-def named_outputs(value: object, name: str = "output", depth: int = 0) -> dict[str, Tensor]:
-    """
-    Return every tensor in what a module returned, looking into containers and plain objects.
-
-    Parameters
-    ----------
-    value : object
-        Tensor, nested containers, dataclass or any object.
-    name : str, default="output"
-        Name of the value itself; members of a mapping or object have their own, those of a sequence a number.
-    depth : int, default=0
-        How deep the search is by now; it ends at 6.
-
-    Returns
-    -------
-    dict of str to Tensor
-        In order of appearance.
-    """
-    if isinstance(value, Tensor):
-        return {name: value}
-    if depth > 6 or isinstance(value, str | bytes | int | float | nn.Module):
-        return {}
-    if isinstance(value, list | tuple | set):
-        members: dict[str, object] = {f"{name}_{number}": child for number, child in enumerate(value)}
-    else:
-        own = value if isinstance(value, Mapping) else getattr(value, "__dict__", {})
-        members = {f"{name}.{key}" if depth else str(key): child for key, child in own.items()}
-    found: dict[str, Tensor] = {}
-    for key, child in members.items():
-        found.update(named_outputs(child, key, depth + 1))
-    return found
-
-
-def tensors_of(value: object) -> list[Tensor]:
-    """Return the tensors of `named_outputs` without their names."""
-    return list(named_outputs(value).values())

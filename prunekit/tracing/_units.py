@@ -283,11 +283,10 @@ class UnitGraph:
         fixed = [Unit(None, tuple(slices[int(c)]), self._reason_of[int(c)]) for c in made if int(c) in self._reason_of]
         return (*prunable, *fixed)
 
-    @cached_property
+    @property
     def layers(self) -> tuple[str, ...]:
         """Dotted paths of the layers that make channels, in the order of registration."""
-        made = (axis.tensor.rpartition(".")[0] for axis in self.axes if self.producers[axis.labels].any())
-        return tuple(dict.fromkeys(made))
+        return tuple(self._filters)
 
     def filters_of(self, layer: str) -> IntArray:
         """
@@ -303,10 +302,17 @@ class UnitGraph:
         ndarray of int
             Labels of producers, empty for a layer that makes no channels.
         """
-        axes = [axis for axis in self.axes if axis.tensor.rpartition(".")[0] == layer]
-        parts = [np.arange(axis.start, axis.start + axis.size) for axis in axes]
-        labels = np.concatenate(parts) if parts else np.zeros(0, dtype=np.int64)
-        return labels[self.producers[labels]]
+        return self._filters.get(layer, np.zeros(0, dtype=np.int64))
+
+    @cached_property
+    def _filters(self) -> dict[str, IntArray]:
+        """Labels of the filters of every layer that makes channels."""
+        parts: dict[str, list[IntArray]] = {}
+        for axis in self.axes:
+            made = np.flatnonzero(self.producers[axis.labels])
+            if made.size:
+                parts.setdefault(axis.tensor.rpartition(".")[0], []).append(made + axis.start)
+        return {layer: np.concatenate(own) for layer, own in parts.items()}
 
     def _role(self, labels: IntArray) -> Role:
         if self.producers[labels].any():

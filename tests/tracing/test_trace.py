@@ -81,9 +81,9 @@ def test_every_tensor_has_one_name() -> None:
     ]  # fmt: skip
 
 
-def test_both_modes_are_run_on_fake_tensors_with_a_batch_of_two() -> None:
+def test_both_modes_are_run_without_memory_with_a_batch_of_two() -> None:
     found = trace(AuxiliaryHead(), Inputs.of(image(batch=5)))
-    assert found.sandbox.fake
+    assert found.sandbox.tensors == "meta"
     assert found.batch_size == 2
     assert [run.training for run in found.runs] == [False, True]
     assert len(found.runs[1].outputs) == 2
@@ -104,8 +104,8 @@ def test_records_name_module_and_line() -> None:
 
 
 def test_values_are_computed_where_the_code_asks_for_them() -> None:
-    """A branch on data cannot be taken on fake tensors."""
-    assert not trace(BranchOnValues(), Inputs.of(image())).sandbox.fake
+    """A branch on data cannot be taken on tensors without memory."""
+    assert trace(BranchOnValues(), Inputs.of(image())).sandbox.tensors == "real"
 
 
 def test_an_unbatched_input_is_a_sample_of_its_own() -> None:

@@ -4,11 +4,14 @@ import torch
 from torch import Tensor
 
 from prunekit.tracing._call import Call
-from prunekit.tracing._factors import along, shrink, tracked
+from prunekit.tracing._factors import along, reshape, shrink, tracked
 from prunekit.tracing.rules._registry import rule, rule_where
 from prunekit.tracing.rules.elementwise import agree
 
 _ACROSS = "concatenated across its channels with a tensor whose channels always stay"
+_EACH_DIMENSION_ALONE = frozenset({"permute", "transpose", "t", "flip", "roll"})
+"""Operations that need not know the sizes of dimensions that a factor does not describe."""
+
 _FORMATS = ("dtype", "layout", "device", "pin_memory", "memory_format")
 
 
@@ -37,7 +40,7 @@ def move(call: Call) -> None:
         return
     results: list[list[Tensor]] = [[] for _ in call.outputs]
     for factor in call.factors(source):
-        for moved, part in zip(results, _run(call, factor.expand(source.shape)), strict=True):
+        for moved, part in zip(results, _run(call, factor, source), strict=True):
             moved.append(shrink(part))
     _finish(call, source, results)
 
@@ -70,7 +73,7 @@ def split(call: Call) -> None:
     results: list[list[Tensor]] = [[] for _ in call.outputs]
     equal = len({out.size(dim) for out in call.outputs}) == 1
     for factor in call.factors(source):
-        pieces = _run(call, factor.expand(source.shape))
+        pieces = _run(call, factor, source)
         if equal and factor.size(dim) > 1:
             pieces = [shrink(piece) for piece in pieces]
             for piece in pieces[1:]:
@@ -80,11 +83,12 @@ def split(call: Call) -> None:
     _finish(call, source, results)
 
 
-def _run(call: Call, factor: Tensor) -> list[Tensor]:
+def _run(call: Call, factor: Tensor, source: Tensor) -> list[Tensor]:
     if call.name in ("view", "_unsafe_view", "reshape", "view_copy"):
-        return [factor.reshape(call.outputs[0].shape)]
+        return [reshape(factor, source.shape, call.outputs[0].shape)]
     arguments = {key: value for key, value in call.arguments.items() if key not in _FORMATS}
-    arguments[next(iter(arguments))] = factor
+    alone = call.name in _EACH_DIMENSION_ALONE and arguments.get("dims") != []
+    arguments[next(iter(arguments))] = factor if alone else factor.expand(source.shape)
     moved = call.operation(**arguments)
     return list(moved) if isinstance(moved, list | tuple) else [moved]
 

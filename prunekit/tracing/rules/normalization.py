@@ -1,4 +1,8 @@
-"""Normalisations: batch norm ties its parameters to the channels, group norm ties whole groups, layer norm freezes."""
+"""Normalisations: batch norm ties its parameters to the channels, group norm ties whole groups.
+
+Layer norm, and group norm with one group, normalise over all channels: what remains of them are other numbers when one
+is removed. The rules note those channels; `prunekit.surgery.norms` says which of them are frozen.
+"""
 
 from collections.abc import Iterable
 
@@ -31,38 +35,45 @@ def batch_norm(call: Call) -> None:
 
 @rule("native_group_norm")
 def group_norm(call: Call) -> None:
-    """Tie the channels of each group; one single group cannot lose anything."""
+    """Tie the channels of each group; those of one single group are normalised together."""
     source, groups = call["input"], int(call["group"])
     kept = []
     for factor in _per_channel(call, source, "group norm over a labelled dimension"):
+        kept.append(factor)
         if factor.size(1) == 1:
-            kept.append(factor)
+            continue
+        if groups == 1:
+            call.note_normalised(factor, "group norm with one group normalises over all channels together")
             continue
         labels = factor.reshape(groups, -1)
         call.tie(labels[:, :1], labels, "group norm")
-        if groups == 1:
-            call.explain(labels, "group norm with one group normalises over all channels together")
-        else:
-            call.count(groups, labels[:, 0])
-        kept.append(factor)
+        call.count(groups, labels[:, 0])
     _tie_parameters(call, kept, (call.get(name) for name in ("weight", "bias")))
     call.set(call.out, kept)
 
 
 @rule("native_layer_norm", "_fused_rms_norm", "rms_norm")
 def layer_norm(call: Call) -> None:
-    """Freeze channels that are normalised together."""
+    """Tie weight and bias to channels that are normalised together; those of several dimensions are frozen."""
     source = call["input"]
-    first = source.dim() - len(call["normalized_shape"])
-    kept = []
+    inner = range(source.dim() - len(call["normalized_shape"]), source.dim())
+    text = "layer norm normalises over all channels together"
+    if tuple(source.shape[inner.start :]) != tuple(call["normalized_shape"]):  # as in a compacted copy
+        call.freeze_all([source], "layer norm normalises over a fixed number of channels")
+    kept, channels = [], []
     for factor in call.factors(source):
-        if any(dim >= first for dim in tracked(factor)):
-            call.freeze(factor, "layer norm normalises over all channels together")
+        mixed = [dim for dim in tracked(factor) if dim in inner]
+        if len(mixed) < len(tracked(factor)) or call.is_one_unit(factor):  # another dimension tells, such as heads
+            kept.append(call.collapse(factor, mixed, text))
+            continue
+        if len(inner) == 1:
+            call.note_normalised(factor, text)
+            call.keep_two(factor)  # one alone has no variance
+            channels.append(factor)
+        else:
+            call.freeze(factor, text)
         kept.append(factor)
-    parameters = [call.get(name) for name in ("weight", "bias")]
-    for parameter in parameters:
-        if isinstance(parameter, Tensor):
-            call.freeze_all([parameter], "layer norm normalises over all channels together")
+    _tie_parameters(call, channels, (call.get(name) for name in ("weight", "bias")))
     call.set(call.out, kept)
 
 
@@ -74,7 +85,7 @@ def _per_channel(call: Call, source: Tensor, text: str) -> list[Tensor]:
 
 
 def _tie_parameters(call: Call, channels: Iterable[Tensor], parameters: Iterable[Tensor | None]) -> None:
-    described: Factors = tuple(factor for factor in channels if factor.size(1) > 1)
+    described: Factors = tuple(factor for factor in channels if factor.numel() > 1)
     for parameter in parameters:
         if parameter is None:
             continue

@@ -1,0 +1,60 @@
+"""The tensors of a network and of what it returns, by name."""
+
+from collections.abc import Mapping
+
+from torch import Tensor, nn
+
+
+def named_tensors(module: nn.Module) -> dict[str, Tensor]:
+    """
+    Return parameters and buffers by their first name, each tensor once.
+
+    Parameters
+    ----------
+    module : Module
+        A network.
+
+    Returns
+    -------
+    dict of str to Tensor
+        In the order of registration, parameters first.
+    """
+    return dict(module.named_parameters()) | dict(module.named_buffers())
+
+
+def named_outputs(value: object, name: str = "output", depth: int = 0) -> dict[str, Tensor]:
+    """
+    Return every tensor in what a module returned, looking into containers and plain objects.
+
+    Parameters
+    ----------
+    value : object
+        Tensor, nested containers, dataclass or any object.
+    name : str, default="output"
+        Name of the value itself; members of a mapping or object have their own, those of a sequence a number.
+    depth : int, default=0
+        How deep the search is by now; it ends at 6.
+
+    Returns
+    -------
+    dict of str to Tensor
+        In order of appearance.
+    """
+    if isinstance(value, Tensor):
+        return {name: value}
+    if depth > 6 or isinstance(value, str | bytes | int | float | nn.Module):
+        return {}
+    if isinstance(value, list | tuple | set):
+        members: dict[str, object] = {f"{name}_{number}": child for number, child in enumerate(value)}
+    else:
+        own = value if isinstance(value, Mapping) else getattr(value, "__dict__", {})
+        members = {f"{name}.{key}" if depth else str(key): child for key, child in own.items()}
+    found: dict[str, Tensor] = {}
+    for key, child in members.items():
+        found.update(named_outputs(child, key, depth + 1))
+    return found
+
+
+def tensors_of(value: object) -> list[Tensor]:
+    """Return the tensors of `named_outputs` without their names."""
+    return list(named_outputs(value).values())

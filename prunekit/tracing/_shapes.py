@@ -1,0 +1,106 @@
+"""Operations on tensors without memory: what they return, where PyTorch's own way of finding out is slow or fails."""
+
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch._ops import OpOverload
+
+from prunekit.tracing._copy import has_memory
+
+_META = torch.device("meta")
+
+_POINTWISE = (
+    "gelu silu silu_ mish mish_ elu elu_ celu selu leaky_relu leaky_relu_ hardtanh hardtanh_ hardswish hardswish_ "
+    "hardsigmoid hardsigmoid_ softplus _softmax _safe_softmax _log_softmax"
+)
+"""Operations that return a tensor like their first argument; PyTorch runs them through Python on the meta device."""
+
+
+def _batch_norm(source: Tensor, *others: Any) -> tuple[Tensor, Tensor, Tensor]:
+    saved = source.new_empty(source.size(1) if others[4] else 0)
+    return torch.empty_like(source), saved, torch.empty_like(saved)
+
+
+def _layer_norm(source: Tensor, shape: list[int], *others: Any) -> tuple[Tensor, Tensor, Tensor]:
+    outer = source.dim() - len(shape)
+    saved = source.new_empty((*source.shape[:outer], *(1 for _ in shape)))
+    return torch.empty_like(source, memory_format=torch.contiguous_format), saved, torch.empty_like(saved)
+
+
+def _cat(tensors: list[Tensor], dim: int = 0) -> Tensor:
+    first = tensors[0]
+    if any(tensor.dim() != first.dim() or tensor.dtype != first.dtype for tensor in tensors):
+        return torch.ops.aten.cat.default(tensors, dim)
+    dim %= first.dim()
+    outer = [(*tensor.shape[:dim], *tensor.shape[dim + 1 :]) for tensor in tensors]
+    if outer.count(outer[0]) != len(outer):
+        return torch.ops.aten.cat.default(tensors, dim)  # which says what is wrong
+    shape = (*first.shape[:dim], sum(tensor.size(dim) for tensor in tensors), *first.shape[dim + 1 :])
+    last = first.dim() == 4 and all(tensor.is_contiguous(memory_format=torch.channels_last) for tensor in tensors)
+    memory_format = torch.channels_last if last and not first.is_contiguous() else torch.contiguous_format
+    return first.new_empty(shape).contiguous(memory_format=memory_format)
+
+
+def _like_first(source: Tensor, *others: Any) -> Tensor:
+    return torch.empty_like(source)
+
+
+def _first(source: Tensor, *others: Any) -> Tensor:
+    return source
+
+
+_SHORTCUTS: dict[OpOverload, Callable[..., Any]] = {
+    torch.ops.aten.native_batch_norm.default: _batch_norm,
+    torch.ops.aten.native_layer_norm.default: _layer_norm,
+    torch.ops.aten.cat.default: _cat,
+}
+for _name in _POINTWISE.split():
+    _packet = getattr(torch.ops.aten, _name, None)
+    if _packet is not None and "default" in _packet.overloads():
+        _SHORTCUTS[_packet.default] = _first if _name.endswith("_") else _like_first
+
+
+def run_without_memory(operation: OpOverload, args: tuple[Any, ...], kwargs: Mapping[str, Any], meta: bool) -> Any:
+    """
+    Run an operation of a network that has no memory.
+
+    Parameters
+    ----------
+    operation : OpOverload
+        The operation.
+    args, kwargs : tuple, Mapping
+        Its arguments.
+    meta : bool
+        Whether the network is on the meta device; whatever the code makes on another one is made there then.
+
+    Returns
+    -------
+    object
+        What it returns.
+    """
+    shortcut = _SHORTCUTS.get(operation)
+    if shortcut is not None and not kwargs:
+        first = args[0][0] if isinstance(args[0], list | tuple) else args[0]
+        if not has_memory(first) and first.is_floating_point():
+            return shortcut(*args)
+    if not meta:
+        return operation(*args, **kwargs)
+    device = kwargs.get("device")
+    if (device is not None and device != _META) or _makes_tensors(operation):
+        kwargs = {**kwargs, "device": _META}
+    result = operation(*args, **kwargs)
+    if operation is torch.ops.aten.lift_fresh.default and not result.is_meta:  # a constant of the code
+        return torch.empty_like(result, device=_META)
+    return result
+
+
+@lru_cache(maxsize=4096)
+def _makes_tensors(operation: OpOverload) -> bool:
+    """Return whether an operation makes a tensor on a device of its choice, out of nothing but numbers."""
+    arguments = operation._schema.arguments
+    return any(argument.name == "device" for argument in arguments) and not any(
+        "Tensor" in str(argument.type) for argument in arguments
+    )
