@@ -6,7 +6,8 @@ from prunekit.surgery.comparison import compare, evaluate
 from prunekit.surgery.masks import Masks
 from prunekit.surgery.norms import NORMS, MaskedNorms, Norms
 from prunekit.surgery.plan import AttributeChange, KeptIndices, PruningPlan, make_plan
-from prunekit.surgery.probe import Failure, probe, prove
+from prunekit.surgery.probe import prove
+from prunekit.surgery.probing import Failure, probe
 from prunekit.surgery.prunability import Patterns, check_module, prove_units, what_blocks
 from prunekit.surgery.selection import Constraints, Selector
 

@@ -19,15 +19,22 @@ def tracked(factor: Tensor) -> tuple[int, ...]:
 
 def shrink(factor: Tensor) -> Tensor:
     """Return the factor with size 1 along every dimension where its labels do not change."""
-    for dim, size in enumerate(factor.shape):
-        if size > 1 and factor.stride(dim) == 0:  # was expanded; before any comparison touches every position
-            factor = factor.narrow(dim, 0, 1)
-    for dim, size in enumerate(factor.shape):
-        if size > 1:
-            first = factor.narrow(dim, 0, 1)
-            if torch.equal(first, factor.narrow(dim, size - 1, 1)) and bool((factor == first).all()):
-                factor = first
-    return factor
+    labels = factor.numpy()
+    origin = (0,) * labels.ndim
+    for dim, stride in enumerate(labels.strides):
+        if stride == 0 and labels.shape[dim] > 1:  # was expanded; before any comparison touches every position
+            labels = labels[_first_along(dim)]
+    for dim, size in enumerate(labels.shape):
+        if size == 1 or labels[origin] != labels[(*origin[:dim], size - 1, *origin[dim + 1 :])]:
+            continue
+        first = labels[_first_along(dim)]
+        if (labels == first).all():
+            labels = first
+    return factor if labels.shape == factor.shape else torch.from_numpy(labels)
+
+
+def _first_along(dim: int) -> tuple[slice, ...]:
+    return (*(slice(None) for _ in range(dim)), slice(0, 1))
 
 
 def reshape(factor: Tensor, old: Sequence[int], new: Sequence[int]) -> Tensor:

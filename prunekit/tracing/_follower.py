@@ -29,6 +29,8 @@ class Follower(TorchDispatchMode):
     ----------
     module : Module
         The network that ran.
+    path : ModulePath
+        What tells which of its modules runs.
     run : RunRecord
         What it did in eval mode.
 
@@ -38,11 +40,11 @@ class Follower(TorchDispatchMode):
     that costs a fraction of tracing the other mode.
     """
 
-    def __init__(self, module: nn.Module, run: RunRecord) -> None:
+    def __init__(self, module: nn.Module, path: ModulePath, run: RunRecord) -> None:
         super().__init__()
         self._module = module
         self._run = run
-        self._path = ModulePath(module)
+        self._path = path
         self._number = 0
         self._twins: dict[int, Tensor] = {}
         self._alive: list[object] = []

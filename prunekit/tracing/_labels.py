@@ -195,10 +195,13 @@ class CheckingTable(LabelTable):
                 raise LabelConflictError(MISPLACED, np.unique(differing))
 
     def _are_same(self, left: IntArray, right: IntArray) -> bool:
-        """Return whether two arrays of known labels name the same components in the same places."""
-        if left.size != right.size or max(left.max(initial=0), right.max(initial=0)) >= self._base:
+        """Return whether two arrays of known labels name the same components wherever they meet."""
+        if max(left.max(initial=0), right.max(initial=0)) >= self._base:
             return False
-        return left.shape == right.shape and bool((self._components[left] == self._components[right]).all())
+        try:
+            return bool((self._components[left] == self._components[right]).all())
+        except ValueError:
+            return False  # they cannot be broadcast
 
     def freeze_alone(self, label: Tensor, reason: Reason) -> None:
         """Do nothing: it may be what is left of several labels."""

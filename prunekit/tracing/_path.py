@@ -1,7 +1,6 @@
 """Which module of a network is running."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor, nn
@@ -11,37 +10,29 @@ from prunekit.tracing._outputs import tensors_of
 
 class ModulePath:
     """
-    The path of the module that runs, by hooks on every module of a copy.
+    The path of the module that runs, and what each module returned in the last run.
 
     Parameters
     ----------
     module : Module
-        The network.
+        A copy of the network, which gets hooks on all of its modules.
     """
 
     def __init__(self, module: nn.Module) -> None:
-        self._module = module
         self._stack = [""]
         self.outputs: dict[str, Tensor] = {}
+        for name, part in module.named_modules():
+            part.register_forward_pre_hook(self._entering(name), prepend=True)
+            part.register_forward_hook(self._leaving(name), always_call=True)
 
     @property
     def current(self) -> str:
         """Dotted path of the innermost module that runs."""
         return self._stack[-1]
 
-    @contextmanager
-    def followed(self) -> Iterator[None]:
-        """Follow one forward pass; `outputs` has the first tensor that each module returned afterwards."""
+    def restart(self) -> None:
+        """Forget the last run."""
         self._stack, self.outputs = [""], {}
-        handles = []
-        try:
-            for name, module in self._module.named_modules():
-                handles.append(module.register_forward_pre_hook(self._entering(name), prepend=True))
-                handles.append(module.register_forward_hook(self._leaving(name), always_call=True))
-            yield
-        finally:
-            for handle in handles:
-                handle.remove()
 
     def _entering(self, name: str) -> Callable[..., None]:
         def enter(module: nn.Module, args: Any) -> None:

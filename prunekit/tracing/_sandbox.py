@@ -14,6 +14,7 @@ from prunekit._random import preserve_rng
 from prunekit.tracing._copy import copy_module, copy_without_memory, to_meta
 from prunekit.tracing._inputs import Inputs
 from prunekit.tracing._outputs import named_tensors
+from prunekit.tracing._path import ModulePath
 from prunekit.tracing._stand_in import stand_in_for_norm_
 from prunekit.tracing.multihead import use_compact_attention_
 
@@ -39,6 +40,11 @@ class Sandbox:
         device besides and may meet real ones, which takes several times longer.
     norms : Mapping of str to int
         Layers that shall run one operation in place of their own code, see `stand_in_for_norm_`.
+
+    Attributes
+    ----------
+    path : ModulePath
+        Which module of the copy runs.
     """
 
     def __init__(self, module: nn.Module, tensors: Tensors, norms: Mapping[str, int]) -> None:
@@ -53,6 +59,7 @@ class Sandbox:
         if tensors != "real":
             for path, dim in norms.items():
                 stand_in_for_norm_(self._copy.get_submodule(path), dim)
+        self.path = ModulePath(self._copy)
 
     @contextmanager
     def opened(self) -> Iterator[nn.Module]:

@@ -129,11 +129,11 @@ def _trace_once(
 
     sandbox = Sandbox(module, tensors, norms)
     with sandbox.opened() as duplicate:
-        tracer = Tracer(duplicate, table, draw)
+        tracer = Tracer(duplicate, sandbox.path, table, draw)
         ready = sandbox.prepare(inputs)
         runs = [tracer.forward(ready.args, ready.kwargs, training=False)]
         try:
-            if sandbox.tensors == "real" or not Follower(duplicate, runs[0]).is_same(ready.args, ready.kwargs):
+            if sandbox.tensors == "real" or not Follower(duplicate, sandbox.path, runs[0]).is_same(ready.args, ready.kwargs):
                 runs.append(tracer.forward(ready.args, ready.kwargs, training=True))
         except Exception as exc:
             _check_all_used(duplicate, runs[0], exc)

@@ -2,15 +2,16 @@
 
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch._ops import OpOverload
 from torch._subclasses.fake_tensor import unset_fake_temporarily
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
 from prunekit.tracing._call import Call, bind, tensors_in
 from prunekit.tracing._copy import has_memory
@@ -31,6 +32,19 @@ _NAMES = dict.fromkeys(("view", "_unsafe_view", "_reshape_alias", "reshape"), "a
 """Operations that differ by the memory layout alone."""
 
 
+class Watch(Protocol):
+    """What follows a run operation by operation and may put its own outputs in the place of those that it made."""
+
+    mends: bool
+    """Whether the run goes on where an operation fails."""
+
+    def visited(self, record: OperationRecord, number: int) -> tuple[Tensor, ...] | None:
+        """Look at an operation that ran; return outputs to go on with instead, None to go on as it is."""
+
+    def raised(self, name: str, number: int, error: Exception) -> tuple[Tensor, ...] | None:
+        """Return outputs to go on with where an operation raised an error, None to let the error pass."""
+
+
 class Tracer(TorchDispatchMode):
     """
     Label the parameters of a network and follow the labels through its operations.
@@ -38,7 +52,9 @@ class Tracer(TorchDispatchMode):
     Parameters
     ----------
     module : Module
-        The network that will run; a copy of the user's, since hooks are put on it.
+        The network that will run, a copy of the user's.
+    path : ModulePath
+        What tells which of its modules runs.
     table : LabelTable
         Where equalities and frozen labels go.
     initial : callable
@@ -50,14 +66,20 @@ class Tracer(TorchDispatchMode):
     for how its weight came about: transposed, reshaped, split and shared weights carry the labels of their storage.
     """
 
-    def __init__(self, module: nn.Module, table: LabelTable, initial: Callable[[str, int, int], Tensor]) -> None:
+    def __init__(
+        self,
+        module: nn.Module,
+        path: ModulePath,
+        table: LabelTable,
+        initial: Callable[[str, int, int], Tensor],
+    ) -> None:
         super().__init__()
         self.table = table
         self.store = LabelStore()
         self.run = RunRecord(training=False)
         self._module = module
-        self._path = ModulePath(module)
-        self._watch: Callable[[OperationRecord, int], None] | None = None
+        self._path = path
+        self._watch: Watch | None = None
         tensors = named_tensors(module)
         self._memory = all(map(has_memory, tensors.values()))
         self._meta = any(tensor.is_meta for tensor in tensors.values())
@@ -75,7 +97,7 @@ class Tracer(TorchDispatchMode):
         args: tuple[Any, ...],
         kwargs: Mapping[str, Any],
         training: bool,
-        watch: Callable[[OperationRecord, int], None] | None = None,
+        watch: Watch | None = None,
     ) -> RunRecord:
         """
         Run the network once and return what happened.
@@ -86,7 +108,7 @@ class Tracer(TorchDispatchMode):
             Inputs of the forward pass.
         training : bool
             Mode of the network.
-        watch : callable, optional
+        watch : Watch, optional
             Called with every operation and its number right after it ran.
 
         Returns
@@ -98,7 +120,7 @@ class Tracer(TorchDispatchMode):
         self._watch = watch
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            with running(self._module, self._path, training), self:
+            with running(self._module, self._path, training), self._mending_reshapes(), self:
                 result = forward_of_traced_module(self._module, args, kwargs)
         self.run.warnings = {str(warning.message) for warning in caught}
         self.run.module_outputs = self._path.outputs
@@ -114,16 +136,53 @@ class Tracer(TorchDispatchMode):
     ) -> Any:
         """Run the operation, then move its labels."""
         kwargs = kwargs or {}
-        if self._memory:
-            result = func(*args, **kwargs)
-        else:
-            result = run_without_memory(func, args, kwargs, self._meta)
+        try:
+            if self._memory:
+                result = func(*args, **kwargs)
+            else:
+                result = run_without_memory(func, args, kwargs, self._meta)
+        except Exception as exc:
+            outputs = self.mend(recorded_name(func), exc) if isinstance(func, OpOverload) else None
+            if outputs is None:
+                raise
+            return _as_returned(func, outputs)
         if isinstance(func, OpOverload) and func.namespace != "prim":
             with unset_fake_temporarily():
-                self._visit(func, args, kwargs, result)
+                outputs = self._visit(func, args, kwargs, result)
+            if outputs is not None:
+                return _as_returned(func, outputs)
         return result
 
-    def _visit(self, func: OpOverload, args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Any) -> None:
+    def mend(self, name: str, error: Exception) -> tuple[Tensor, ...] | None:
+        """
+        Return outputs to go on with where an operation raised an error.
+
+        Parameters
+        ----------
+        name : str
+            Name of the operation in records.
+        error : Exception
+            What it raised.
+
+        Returns
+        -------
+        tuple of Tensor or None
+            None where nobody watches the run or the watch does not know better.
+        """
+        if self._watch is None or not self._watch.mends:
+            return None
+        with _disable_current_modes():
+            outputs = self._watch.raised(name, len(self.run.operations), error)
+        if outputs is not None:
+            self.run.operations.append(OperationRecord(name, self._path.current, user_location(), {}, (), outputs))
+        return outputs
+
+    def _mending_reshapes(self) -> AbstractContextManager[object]:
+        return _MendedReshapes(self) if self._watch is not None and self._watch.mends else nullcontext()
+
+    def _visit(
+        self, func: OpOverload, args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Any
+    ) -> tuple[Tensor, ...] | None:
         arguments = bind(func, args, kwargs)
         inputs = tensors_in(arguments.values())
         outputs = tensors_in([result])
@@ -132,20 +191,24 @@ class Tracer(TorchDispatchMode):
             if not asks_for_shape(func):
                 call = Call(func, arguments, inputs, outputs, self.store, self.table, where)
                 call.freeze_all(inputs, "read as a Python number")
-            return
+            return None
         scalars = numbers_of(func, arguments)
         call = Call(func, arguments, inputs, outputs, self.store, self.table, where)
         if call.name in COPIES:
             self.run.copied[id(outputs[0])] = self.run.original(inputs[0])
             self._apply(call)
-            return
-        record = OperationRecord(
-            recorded_name(func), *where, arguments, inputs, outputs, scalars, call.counts
-        )
+            return None
+        record = OperationRecord(recorded_name(func), *where, arguments, inputs, outputs, scalars, call.counts)
         self.run.operations.append(record)
-        self._apply(call)
-        if self._watch is not None:
-            self._watch(record, len(self.run.operations) - 1)
+        number = len(self.run.operations) - 1
+        try:
+            self._apply(call)
+        except LabelConflictError as exc:
+            mended = self._watch.raised(record.name, number, exc) if self._watch and self._watch.mends else None
+            if mended is None:
+                raise
+            return mended
+        return None if self._watch is None else self._watch.visited(record, number)
 
     def _apply(self, call: Call) -> None:
         if not any(self.store[tensor] for tensor in call.inputs) and call.inputs:
@@ -186,6 +249,35 @@ class Tracer(TorchDispatchMode):
         }
         if others:
             call.freeze_all([written, *others.values()], "written in place into a part of another tensor")
+
+
+class _MendedReshapes(TorchFunctionMode):
+    """Give a tracer the chance to mend a reshape to an impossible shape, which fails before it is any operation."""
+
+    _FUNCTIONS = frozenset({Tensor.reshape, torch.reshape, Tensor.unflatten, torch.unflatten})
+
+    def __init__(self, tracer: Tracer) -> None:
+        super().__init__()
+        self._tracer = tracer
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        try:
+            return func(*args, **(kwargs or {}))
+        except RuntimeError as exc:
+            outputs = self._tracer.mend(_NAMES["view"], exc) if func in self._FUNCTIONS else None
+            if outputs is None:
+                raise
+            return outputs[0]
+
+
+def _as_returned(operation: OpOverload, outputs: tuple[Tensor, ...]) -> Any:
+    """Return outputs in the form that an operation returns them."""
+    returns = operation._schema.returns
+    if len(returns) > 1:
+        return outputs
+    return outputs[0] if isinstance(returns[0].type, torch.TensorType) else list(outputs)
 
 
 @lru_cache(maxsize=4096)
@@ -234,7 +326,8 @@ def forward_of_traced_module(module: nn.Module, args: tuple[Any, ...], kwargs: M
 def running(module: nn.Module, path: ModulePath, training: bool) -> Iterator[None]:
     """Set a network up to be run once: its mode, no gradients, no kernels that hide operations behind one call."""
     module.train(training)
-    with path.followed(), torch.no_grad(), _without_fused_paths():
+    path.restart()
+    with torch.no_grad(), _without_fused_paths():
         yield
 
 

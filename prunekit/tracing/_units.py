@@ -237,6 +237,10 @@ class UnitGraph:
         """
         labels = factor.numpy()
         stays = kept[labels]
+        if max(labels.shape, default=1) == labels.size:
+            shape = tuple(-1 if size > 1 else 1 for size in labels.shape)
+            part: IntArray = labels[stays].reshape(shape) if labels.size > 1 else labels
+            return part
         for dim in tracked(factor):
             mask = stays.any(axis=tuple(axis for axis in range(labels.ndim) if axis != dim))
             labels, stays = labels.compress(mask, axis=dim), stays.compress(mask, axis=dim)

@@ -56,7 +56,8 @@ def combine(call: Call, operands: Sequence[Tensor], ndim: int) -> list[Tensor]:
     Notes
     -----
     After compaction the operands must still broadcast, so along every dimension that two of them span, the same
-    positions must stay. A factor that meets a spanning operand without labels there is frozen.
+    positions must stay. A factor that meets a spanning operand without labels there is collapsed, or frozen and dropped
+    where nothing else tells its units apart.
     """
     shapes = [(1,) * (ndim - tensor.dim()) + tuple(tensor.shape) for tensor in operands]
     factors = [[left_padded(factor, ndim) for factor in call.factors(tensor)] for tensor in operands]
@@ -86,17 +87,19 @@ def agree(call: Call, factors: Sequence[Sequence[Tensor]], shapes: Sequence[Sequ
     result: dict[tuple[int, ...], Tensor] = {}
     for here, own in enumerate(factors):
         for factor in own:
-            dims = tracked(factor)
+            left: Tensor | None = factor
             for there, shape in enumerate(shapes):
-                if there == here or not any(shape[dim] > 1 for dim in dims):
+                spanned = [] if left is None or there == here else [dim for dim in tracked(left) if shape[dim] > 1]
+                if left is None or not spanned:
                     continue
-                partners = [other for other in factors[there] if set(tracked(other)) & set(dims)]
+                partners = [other for other in factors[there] if set(tracked(other)) & set(tracked(left))]
                 if not partners:
-                    call.freeze(factor, text)
-                if there > here:
+                    left = call.mix(left, spanned, text)
+                elif there > here:
                     for other in partners:
-                        call.tie(factor, other, text)
-            result.setdefault(dims, factor)
+                        call.tie(left, other, text)
+            if left is not None:
+                result.setdefault(tracked(left), left)
     return list(result.values())
 
 
