@@ -149,7 +149,7 @@ def _timm(name: str) -> Built:
     torchvision_models()  # which timm imports
     import timm
 
-    network = timm.create_model(name, pretrained=False)
+    network: Any = timm.create_model(name, pretrained=False)
     return network, _noise(*network.pretrained_cfg["input_size"])
 
 
@@ -231,7 +231,10 @@ def _waveform() -> dict[str, Tensor]:
     return {"input_values": _noise(16000)}
 
 
-_IMAGES = {
+Described = tuple[str, str, dict[str, Any]]
+"""Class of the configuration, class of the network, and what differs from the configuration's defaults."""
+
+_IMAGES: dict[str, Described] = {
     "beit": ("BeitConfig", "BeitForImageClassification", _VISION),
     "clip_vision": ("CLIPVisionConfig", "CLIPVisionModel", _TEXT | {"image_size": 224, "patch_size": 16}),
     "convnext": (
@@ -297,7 +300,7 @@ _IMAGES = {
     "vit": ("ViTConfig", "ViTForImageClassification", _VISION),
     "yolos": ("YolosConfig", "YolosForObjectDetection", _VISION | {"image_size": [224, 224]}),
 }
-_TEXTS = {
+_TEXTS: dict[str, Described] = {
     "albert": ("AlbertConfig", "AlbertForSequenceClassification", _TEXT | {"embedding_size": 32}),
     "bert": ("BertConfig", "BertForSequenceClassification", _TEXT),
     "deberta_v2": ("DebertaV2Config", "DebertaV2ForSequenceClassification", _TEXT),
@@ -311,7 +314,7 @@ _TEXTS = {
     "roberta": ("RobertaConfig", "RobertaForSequenceClassification", _TEXT),
     "t5enc": ("T5Config", "T5EncoderModel", _T5),
 }
-_LANGUAGE = {
+_LANGUAGE: dict[str, Described] = {
     "bloom": ("BloomConfig", "BloomForCausalLM", {"vocab_size": 1000, "hidden_size": 64, "n_layer": 2, "n_head": 4}),
     "falcon": ("FalconConfig", "FalconForCausalLM", _TEXT),
     "gemma": ("GemmaConfig", "GemmaForCausalLM", _DECODER),

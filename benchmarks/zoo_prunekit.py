@@ -2,12 +2,13 @@
 
 import time
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import nn
 
-from benchmarks.zoo_common import TOLERANCE, TRAIN_TOLERANCE, Row, calibrated, difference, informative, train_difference
+from benchmarks.zoo_common import TOLERANCE, Row, calibrated, difference, informative, train_difference
 from benchmarks.zoo_models import Entry
 from prunekit import PrunableNetwork
 from prunekit.exceptions import PrunekitError
@@ -25,14 +26,15 @@ def warm_up() -> None:
     prove_units(network, Inputs.of(torch.randn(2, 3, 4, 4)))
 
 
-def measure(entry: Entry) -> Row:
-    """Return the row of a network."""
+def measure(entry: Entry, report: Callable[[Row], None]) -> Row:
+    """Return the row of a network; `report` gets it as soon as the units are known."""
     row = Row(entry.list, entry.name, "prunekit")
     module, inputs = entry.build()
     calibrated(module, inputs)
     warm_up()
     try:
         _find_units(row, module, inputs)
+        report(row)
         if row.n_units:
             _prune(row, module, inputs)
         else:
@@ -71,5 +73,5 @@ def _prune(row: Row, module: nn.Module, inputs: Any) -> None:
     if not informative(smaller, inputs):
         row.message = "the outputs are constant or not finite"
     row.train_difference = train_difference(network, smaller, inputs)
-    if row.verdict == "right" and row.train_difference is not None and not row.train_difference <= TRAIN_TOLERANCE:
+    if row.verdict == "right" and row.train_difference is not None and not row.train_difference <= TOLERANCE:
         row.verdict, row.message = "wrong", "in training mode"

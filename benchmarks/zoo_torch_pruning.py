@@ -1,9 +1,9 @@
 """
 What Torch-Pruning makes of a network of the zoo.
 
-Torch-Pruning has no masks. What its smaller network has to compute is taken from the groups that it prunes: in a copy of
-the dense network the weights that read the removed channels are zero, and a normalisation over channels, which it prunes
-as well, runs over the channels that are left.
+Torch-Pruning has no masks. What its smaller network has to compute is taken from the groups that it prunes: in a copy
+of the dense network the weights that read the removed channels are zero, and a normalisation over channels, which it
+prunes as well, runs over the channels that are left.
 """
 
 import copy
@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
-import torch_pruning as tp
+import torch_pruning as tp  # type: ignore[import-untyped]
 from torch import Tensor, nn
 
 from benchmarks.zoo_common import TOLERANCE, Row, calibrated, difference, informative
@@ -44,7 +44,7 @@ def measure(entry: Entry, report: Callable[[Row], None]) -> Row:
         row.n_units = sum(len(group[0].idxs) for group in groups)
         report(row)
         _prune(row, module, inputs, kept_whole)
-    except Exception as error:  # noqa: BLE001
+    except Exception as error:
         row.verdict, row.message = "crash", f"{type(error).__name__}: {error}"
     return row
 
@@ -142,7 +142,7 @@ class _Masked:
     def follow(self, graph: tp.DependencyGraph, group: Any) -> None:
         """Take a group that is about to be pruned."""
         for dependency, indices in group:
-            target = dependency.target.module
+            target: Any = dependency.target.module
             indices = [int(index) for index in indices]
             if isinstance(target, nn.Parameter):
                 self._follow_parameter(graph._param_to_name[target], target, dependency, indices)
@@ -171,7 +171,7 @@ class _Masked:
             self._norms.add(owner)
 
     def _size(self, name: str) -> int:
-        norm = self.dense.get_submodule(name)
+        norm: Any = self.dense.get_submodule(name)
         if isinstance(norm, nn.LayerNorm):
             return int(norm.normalized_shape[-1])
         return int(norm.num_channels) if isinstance(norm, nn.GroupNorm) else int(norm.weight.shape[-1])
@@ -185,7 +185,7 @@ class _Masked:
 
     @torch.no_grad()
     def _zero(self, name: str, indices: list[int]) -> None:
-        layer = self.dense.get_submodule(name)
+        layer: Any = self.dense.get_submodule(name)
         size = layer.in_features if isinstance(layer, nn.Linear) else layer.in_channels
         gone = self._forget(name, size, indices)
         if isinstance(layer, nn.Linear):
@@ -201,6 +201,8 @@ class _Masked:
 
 class _OverKept(nn.Module):
     """A pruned normalisation on the channels that are left of all, zero elsewhere."""
+
+    kept: Tensor
 
     def __init__(self, norm: nn.Module, kept: list[int], size: int) -> None:
         super().__init__()

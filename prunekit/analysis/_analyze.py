@@ -47,7 +47,7 @@ def analyze(network: Any, X: Any = None) -> pd.DataFrame:
     >>> table["num_prunable"].to_list()
     [0, 0, 0]
     >>> print(table["blocked_by"]["0"])
-    group norm with one group normalises over all channels together in '1'
+    group norm with one group normalises over all channels together (norms="subset" lets them be pruned) in '1'
     >>> print(table["blocked_by"]["2"])
     network output
     """

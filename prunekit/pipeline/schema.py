@@ -81,7 +81,7 @@ class PruneSection(Section):
         How long to score and to train.
     min_score, max_score_drop : optional
         Thresholds on the validation accuracy.
-    include, exclude, round_to, min_channels, max_layer_reduction : optional
+    include, exclude, round_to, min_channels, max_layer_reduction, norms : optional
         What may be pruned.
     """
 
@@ -100,6 +100,7 @@ class PruneSection(Section):
     round_to: PositiveInt | None = None
     min_channels: PositiveInt = 1
     max_layer_reduction: float | None = Field(None, gt=0, le=1)
+    norms: Literal["freeze", "subset"] = "freeze"
 
 
 class ComputeSection(Section):

@@ -36,8 +36,8 @@ def prove(module: nn.Module, graph: UnitGraph) -> tuple[UnitGraph, tuple[Repair,
     The copy is compacted with several spreads of removed units and traced again with the labels that its parameters
     kept. Every operation must be the one of the dense run, with the shape and the numbers that the labels foretell, and
     wherever labels meet they must be the same ones. So not only a wrong shape is found, but also data that ends up in
-    the wrong place. Each spread leaves at least two indices of a parameter's dimension; whether one is enough is tried
-    last, since torch takes other paths for a size of 1: where it is not, two must stay.
+    the wrong place. Each spread leaves at least two indices of every labelled dimension; whether one is enough is
+    tried last, since torch takes other paths for a size of 1: where it is not, two must stay.
     """
     repairs = repairs_without_parameters(module, graph)
     number = 0
@@ -139,7 +139,7 @@ def _keeping(graph: UnitGraph, removed: BoolArray, at_least: int, *, backwards: 
     """Return removed units with so many given back that every dimension of a parameter keeps enough indices."""
     removed = removed.copy()
     for group in graph.groups:
-        wanted = min(max(group.minimum, at_least if group.of_parameter else 1), group.units.size)
+        wanted = min(max(group.minimum, at_least), group.units.size)
         own = group.units[group.units >= 0]
         for unit in np.unique(own[removed[own]])[:: -1 if backwards else 1]:
             if group.units.size - int(removed[own].sum()) >= wanted:

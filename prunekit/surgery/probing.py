@@ -55,6 +55,10 @@ class Failure:
         return self.run, self.operation
 
 
+class _OwnError(BaseException):
+    """A mistake of prunekit's own, which must not be taken for one of the model's code."""
+
+
 class _DeviationError(Exception):
     """The compacted copy runs another operation, or one with another shape or number than expected."""
 
@@ -100,6 +104,8 @@ def probe(graph: UnitGraph, repairs: tuple[Repair, ...], removed: BoolArray, men
             watch = _Watch(graph, number, kept, tracer, mends)
             try:
                 found = tracer.forward(inputs.args, inputs.kwargs, run.training, watch)
+            except _OwnError as exc:
+                raise AssertionError("prunekit could not compare an operation; please report this") from exc.__cause__
             except Exception as exc:
                 return [*failures, *watch.failures, watch.failure(len(tracer.run.operations) - 1, exc)]
             failures += watch.failures
@@ -144,6 +150,8 @@ class _Watch:
                 raise
             self.failures.append(self.failure(number, exc))
             return self._foretold(dense)
+        except Exception as exc:
+            raise _OwnError from exc
         return None
 
     def raised(self, name: str, number: int, error: Exception) -> tuple[Tensor, ...] | None:

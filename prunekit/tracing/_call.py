@@ -188,7 +188,11 @@ class Call:
         described = tracked(factor)
         inside = [dim for dim in described if dim in dims]
         if inside and len(inside) == len(described):
-            self.freeze(factor, text)
+            if self.operation._schema.is_mutable:  # others may see what it writes
+                self.freeze(factor, text)
+            else:  # what nothing reads, such as the weights of an attention, freezes nothing
+                for out in self.outputs:
+                    self._store.freeze_when_used(out, factor, self.reason(text))
             return None
         return self.collapse(factor, inside, text)
 

@@ -14,7 +14,7 @@ Factors = tuple[Tensor, ...]
 
 def tracked(factor: Tensor) -> tuple[int, ...]:
     """Return the dimensions that a factor describes."""
-    return tuple(dim for dim, size in enumerate(factor.shape) if size > 1)
+    return tuple([dim for dim, size in enumerate(factor.shape) if size > 1])
 
 
 def shrink(factor: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from prunekit.tracing._factors import Factors
+from prunekit.tracing._reason import Reason
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,6 +83,7 @@ class LabelStore:
         self._factors: dict[int, Factors] = {}
         self._alone: dict[int, Factors] = {}
         self._weights: set[int] = set()
+        self._pending: dict[int, list[tuple[Tensor, Reason]]] = {}
         self._alive: list[Tensor] = []
 
     def __getitem__(self, tensor: Tensor) -> Factors:
@@ -103,6 +105,15 @@ class LabelStore:
     def alone(self, tensor: Tensor) -> Factors:
         """Return labels that a whole tensor consists of, each with one element."""
         return self._alone.get(id(tensor), ())
+
+    def freeze_when_used(self, tensor: Tensor, labels: Tensor, reason: Reason) -> None:
+        """Note labels that nothing tells apart in a tensor; they are frozen if anything uses it."""
+        self._pending.setdefault(id(tensor), []).append((labels, reason))
+        self._alive.append(tensor)
+
+    def use(self, tensor: Tensor) -> list[tuple[Tensor, Reason]]:
+        """Return the labels to freeze now that a tensor is used, each time once."""
+        return self._pending.pop(id(tensor), [])
 
     def is_weight(self, tensor: Tensor) -> bool:
         """Return whether a tensor is a parameter, or comes from parameters and is zero wherever they are."""

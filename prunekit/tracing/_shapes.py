@@ -24,24 +24,54 @@ def _batch_norm(source: Tensor, *others: Any) -> tuple[Tensor, Tensor, Tensor]:
     return torch.empty_like(source), saved, torch.empty_like(saved)
 
 
-def _layer_norm(source: Tensor, shape: list[int], *others: Any) -> tuple[Tensor, Tensor, Tensor]:
+def _layer_norm(source: Tensor, shape: list[int], *others: Any) -> tuple[Tensor, Tensor, Tensor] | None:
     outer = source.dim() - len(shape)
+    if list(source.shape[outer:]) != list(shape):
+        return None
     saved = source.new_empty((*source.shape[:outer], *(1 for _ in shape)))
     return torch.empty_like(source, memory_format=torch.contiguous_format), saved, torch.empty_like(saved)
 
 
-def _cat(tensors: list[Tensor], dim: int = 0) -> Tensor:
+def _cat(tensors: list[Tensor], dim: int = 0) -> Tensor | None:
     first = tensors[0]
     if any(tensor.dim() != first.dim() or tensor.dtype != first.dtype for tensor in tensors):
-        return torch.ops.aten.cat.default(tensors, dim)
+        return None
     dim %= first.dim()
     outer = [(*tensor.shape[:dim], *tensor.shape[dim + 1 :]) for tensor in tensors]
     if outer.count(outer[0]) != len(outer):
-        return torch.ops.aten.cat.default(tensors, dim)  # which says what is wrong
+        return None
     shape = (*first.shape[:dim], sum(tensor.size(dim) for tensor in tensors), *first.shape[dim + 1 :])
     last = first.dim() == 4 and all(tensor.is_contiguous(memory_format=torch.channels_last) for tensor in tensors)
     memory_format = torch.channels_last if last and not first.is_contiguous() else torch.contiguous_format
     return first.new_empty(shape).contiguous(memory_format=memory_format)
+
+
+def _binary(left: Any, right: Any, *others: Any) -> Tensor | None:
+    if isinstance(right, int | float) and not isinstance(right, bool):
+        return torch.empty_like(left)
+    if not isinstance(left, Tensor) or not isinstance(right, Tensor) or left.dtype != right.dtype:
+        return None
+    if left.shape == right.shape:
+        return torch.empty_like(left)
+    small, large = sorted((left, right), key=Tensor.dim)
+    padded = (1,) * (large.dim() - small.dim()) + tuple(small.shape)
+    if small.is_meta == large.is_meta and all(one in (1, size) for one, size in zip(padded, large.shape, strict=True)):
+        return torch.empty_like(large)
+    return None
+
+
+def _binary_(left: Tensor, right: Any, *others: Any) -> Tensor | None:
+    return None if (result := _binary(left, right)) is None or result.shape != left.shape else left
+
+
+def _addmm(added: Tensor, left: Tensor, right: Tensor) -> Tensor | None:
+    fits = left.size(1) == right.size(0) and added.size(-1) in (1, right.size(1)) and left.dtype == right.dtype
+    return left.new_empty((left.size(0), right.size(1))) if fits and added.dim() == 1 else None
+
+
+def _bmm(left: Tensor, right: Tensor) -> Tensor | None:
+    fits = left.size(0) == right.size(0) and left.size(2) == right.size(1) and left.dtype == right.dtype
+    return left.new_empty((left.size(0), left.size(1), right.size(2))) if fits else None
 
 
 def _like_first(source: Tensor, *others: Any) -> Tensor:
@@ -52,11 +82,17 @@ def _first(source: Tensor, *others: Any) -> Tensor:
     return source
 
 
-_SHORTCUTS: dict[OpOverload, Callable[..., Any]] = {
+_SHORTCUTS: dict[OpOverload, Callable[..., Any]] = {  # None leaves it to PyTorch, also to say what is wrong
     torch.ops.aten.native_batch_norm.default: _batch_norm,
     torch.ops.aten.native_layer_norm.default: _layer_norm,
     torch.ops.aten.cat.default: _cat,
+    torch.ops.aten.addmm.default: _addmm,
+    torch.ops.aten.bmm.default: _bmm,
 }
+for _packet in (torch.ops.aten.add, torch.ops.aten.sub, torch.ops.aten.mul, torch.ops.aten.div):
+    _SHORTCUTS[_packet.Tensor] = _binary
+for _packet in (torch.ops.aten.add_, torch.ops.aten.sub_, torch.ops.aten.mul_, torch.ops.aten.div_):
+    _SHORTCUTS[_packet.Tensor] = _binary_
 for _name in _POINTWISE.split():
     _packet = getattr(torch.ops.aten, _name, None)
     if _packet is not None and "default" in _packet.overloads():
@@ -84,8 +120,10 @@ def run_without_memory(operation: OpOverload, args: tuple[Any, ...], kwargs: Map
     shortcut = _SHORTCUTS.get(operation)
     if shortcut is not None and not kwargs:
         first = args[0][0] if isinstance(args[0], list | tuple) else args[0]
-        if not has_memory(first) and first.is_floating_point():
-            return shortcut(*args)
+        if isinstance(first, Tensor) and not has_memory(first) and first.is_floating_point():
+            result = shortcut(*args)
+            if result is not None:
+                return result
     if not meta:
         return operation(*args, **kwargs)
     device = kwargs.get("device")

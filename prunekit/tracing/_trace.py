@@ -1,9 +1,11 @@
 """Run a network once on tensors without memory and keep what the labels tell."""
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import get_args
 
+import torch
 from torch import Tensor, nn
 
 from prunekit.exceptions import InputError
@@ -132,12 +134,28 @@ def _trace_once(
         tracer = Tracer(duplicate, sandbox.path, table, draw)
         ready = sandbox.prepare(inputs)
         runs = [tracer.forward(ready.args, ready.kwargs, training=False)]
+        follower = Follower(duplicate, sandbox.path, runs[0])
         try:
-            if sandbox.tensors == "real" or not Follower(duplicate, sandbox.path, runs[0]).is_same(ready.args, ready.kwargs):
+            if sandbox.tensors == "real" or not follower.is_same(ready.args, ready.kwargs):
                 runs.append(tracer.forward(ready.args, ready.kwargs, training=True))
         except Exception as exc:
+            if sandbox.tensors != "real" and _trains(module, inputs):
+                raise  # only without memory it does not
             _check_all_used(duplicate, runs[0], exc)
     return Trace(table, tracer.store, tuple(axes), tuple(runs), inputs, batch_size, sandbox)
+
+
+def _trains(module: nn.Module, inputs: Inputs) -> bool:
+    """Return whether a network runs in training mode on real tensors."""
+    sandbox = Sandbox(module, "real", {})
+    with sandbox.opened() as duplicate, torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        ready = sandbox.prepare(inputs)
+        try:
+            duplicate.train()(*ready.args, **ready.kwargs)
+        except Exception:
+            return False
+    return True
 
 
 def _check_all_used(module: nn.Module, run: RunRecord, failure: Exception) -> None:

@@ -1,7 +1,7 @@
 """The dispatch mode that carries labels through a forward pass."""
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import lru_cache
 from typing import Any, Protocol
@@ -126,10 +126,18 @@ class Tracer(TorchDispatchMode):
         self.run.module_outputs = self._path.outputs
         self.run.outputs = named_outputs(result)
         with unset_fake_temporarily():
+            self._use(self.run.outputs.values())
             for output in self.run.outputs.values():
                 for factor in self.store[output]:
                     self.table.freeze(factor, Reason("network output"))
+            for part in self._module.modules():  # what the next forward pass may read
+                self._use(tensors_in([*vars(part).values(), *part._buffers.values()]))
         return self.run
+
+    def _use(self, tensors: Iterable[Tensor]) -> None:
+        for tensor in tensors:
+            for labels, reason in self.store.use(tensor):
+                self.table.freeze(labels, reason)
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
@@ -187,6 +195,8 @@ class Tracer(TorchDispatchMode):
         inputs = tensors_in(arguments.values())
         outputs = tensors_in([result])
         where = (self._path.current, user_location())
+        if outputs or not asks_for_shape(func):
+            self._use(inputs)
         if not outputs:
             if not asks_for_shape(func):
                 call = Call(func, arguments, inputs, outputs, self.store, self.table, where)

@@ -79,13 +79,10 @@ class Group:
         Unit of every index, -1 where it is frozen.
     minimum : int
         How many indices must stay.
-    of_parameter : bool
-        Whether it is a dimension of a parameter or buffer.
     """
 
     units: IntArray
     minimum: int
-    of_parameter: bool
 
 
 class UnitGraph:
@@ -251,16 +248,17 @@ class UnitGraph:
         """Units along each labelled dimension of which some must stay, unless enough of them are frozen anyway."""
         found: dict[bytes, Group] = {}
 
-        def add(labels: IntArray, minimum: int, of_parameter: bool = False) -> None:
+        def add(labels: IntArray, minimum: int) -> None:
             units = self.unit_of_label[labels]
             minimum = min(max(minimum, self._at_least), units.size)
             if int((units < 0).sum()) < minimum:
-                found.setdefault(units.tobytes(), Group(units, minimum, of_parameter))
+                known = found.get(units.tobytes())
+                found[units.tobytes()] = Group(units, max(minimum, known.minimum if known else 0))
 
         pairs = {labels.tobytes(): labels for labels in self.trace.table.kept_in_pairs}
         for axis in self.axes:
             labels = np.arange(axis.start, axis.start + axis.size)
-            add(labels, 2 if pairs.pop(labels.tobytes(), None) is not None else 1, of_parameter=True)
+            add(labels, 2 if pairs.pop(labels.tobytes(), None) is not None else 1)
         for labels in pairs.values():
             add(labels, 2)
         for factor in _factors_seen(self.trace):

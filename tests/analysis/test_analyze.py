@@ -28,7 +28,7 @@ def test_barriers_of_a_network_with_nothing_to_prune():
     sample = torch.randn(1, 3, 9, 9)
 
     assert analyze(norm, sample)["blocked_by"].to_list() == [
-        "group norm with one group normalises over all channels together in '1'",
+        "group norm with one group normalises over all channels together (norms=\"subset\" lets them be pruned) in '1'",
         "",
         "network output",
     ]

@@ -1,13 +1,12 @@
 """Fused attention: the unit is a head."""
 
-from typing import TYPE_CHECKING
+from torch import Tensor
 
 from prunekit.tracing._call import Call
-from prunekit.tracing._factors import tracked
+from prunekit.tracing._factors import left_padded, tracked
 from prunekit.tracing.rules._registry import rule
 
-if TYPE_CHECKING:
-    from torch import Tensor
+_STAY = "attention with a tensor whose heads always stay"
 
 
 @rule(
@@ -19,21 +18,45 @@ if TYPE_CHECKING:
     "_scaled_dot_product_attention_math_for_mps",
 )
 def attention(call: Call) -> None:
-    """Collapse each head, shape of query, key and value (batch, heads, tokens, width)."""
-    result: dict[tuple[int, ...], Tensor] = {}
-    for tensor in (call["query"], call["key"], call["value"]):
-        for factor in call.factors(tensor):
-            heads = call.mix(factor, (2, 3), "width of a single attention head")
-            if heads is None:
-                continue
-            dims = tracked(heads)
-            if dims in result:
-                call.tie(result[dims], heads, "attention heads that always stay")
-            result.setdefault(dims, heads)
-    for tensor in call.inputs[:3]:
-        if result and not call.factors(tensor):
-            for factor in result.values():
-                call.freeze(factor, "attention with a tensor whose heads always stay")
-    call.set(call.out, result.values())
-    for extra in call.inputs[3:]:
-        call.freeze_all([extra], "mask of an attention")
+    """
+    Collapse each head, shape of query, key and value (batch, heads, tokens, width).
+
+    Keys and values may have fewer heads, each for a group of heads of the query: a unit is a whole group then.
+    """
+    query, *others = call["query"], call["key"], call["value"]
+    mask = call.get("attn_mask", call.get("attn_bias"))
+    found = _heads(call, query)
+    for other in others:
+        _tie_heads(call, found, _heads(call, other), other)
+    if isinstance(mask, Tensor):
+        padded = [left_padded(factor, query.dim()) for factor in call.factors(mask)]
+        along_heads = [factor for factor in padded if tracked(factor) == (1,)]
+        for factor in padded:
+            if tracked(factor) != (1,):
+                call.freeze(factor, "mask of an attention")
+        _tie_heads(call, found, {(1,): factor for factor in along_heads}, mask)
+    call.set(call.out, found.values())
+
+
+_Heads = dict[tuple[int, ...], Tensor]
+
+
+def _heads(call: Call, tensor: Tensor) -> _Heads:
+    """Return what is left of the factors of a tensor when tokens and width are mixed, by the dimensions described."""
+    mixed = [call.mix(factor, (2, 3), "width of a single attention head") for factor in call.factors(tensor)]
+    return {tracked(factor): factor for factor in mixed if factor is not None}
+
+
+def _tie_heads(call: Call, query: _Heads, other: _Heads, tensor: Tensor) -> None:
+    """Tie heads of the query to those of another tensor, which may be shared by a group of them or by all."""
+    size = tensor.size(-3) if tensor.dim() > 2 else 1
+    for dims in list({**query, **other}):
+        left, right = query.get(dims), other.get(dims)
+        if left is not None and right is not None:
+            if left.shape != right.shape:
+                left, right = left.reshape(size, -1), right.reshape(size, 1)
+            call.tie(left, right, _STAY)
+        elif left is not None and 1 in dims and size > 1:
+            call.freeze(left, _STAY)
+        elif right is not None:
+            call.freeze(right, _STAY)

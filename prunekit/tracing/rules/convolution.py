@@ -37,6 +37,25 @@ def convolution(call: Call) -> None:
     call.set(call.out, [along(labels, channel_dim, call.out.dim()), *others])
 
 
+@rule("_weight_norm_interface", "_weight_norm")
+def weight_norm(call: Call) -> None:
+    """Follow ``direction * magnitude / norm(direction)``; the norm is that of what stays, where the mask is zero."""
+    direction, magnitude, dim = call.inputs[0], call.inputs[1], call["dim"] % call.inputs[0].dim()
+    if not (call.is_weight(direction) and call.is_weight(magnitude)):
+        call.freeze_all(call.inputs, "weight norm of a weight that is computed from data")
+        call.set(call.out, ())
+        return
+    summed = [factor for factor in call.factors(direction) if factor.size(dim) == 1]
+    for factor in summed:
+        call.mark_consumer(factor)
+    scaled = call.factors(magnitude)  # to be zeroed in place of the direction, whose norm must not be zero
+    for factor in call.factors(direction):
+        for scale in scaled if factor.size(dim) > 1 else ():
+            call.tie(factor, scale, "magnitudes of a weight norm")
+    call.set(call.out, [*scaled, *summed])
+    call.set_weight(call.out)
+
+
 def _axis_labels(call: Call, weight: Tensor, dim: int) -> Tensor | None:
     """Return the labels along one dimension of a weight, or None where it has size 1."""
     for factor in call.factors(weight):

@@ -59,9 +59,15 @@ def combine(call: Call, operands: Sequence[Tensor], ndim: int) -> list[Tensor]:
     positions must stay. A factor that meets a spanning operand without labels there is collapsed, or frozen and dropped
     where nothing else tells its units apart.
     """
-    shapes = [(1,) * (ndim - tensor.dim()) + tuple(tensor.shape) for tensor in operands]
+    shapes = [(1,) * (ndim - tensor.dim()) + spanned_shape(tensor) for tensor in operands]
     factors = [[left_padded(factor, ndim) for factor in call.factors(tensor)] for tensor in operands]
     return agree(call, factors, shapes, WITHOUT_LABELS)
+
+
+def spanned_shape(tensor: Tensor) -> tuple[int, ...]:
+    """Return the shape of a tensor with 1 where it is expanded: such a dimension adapts to what it meets."""
+    strides = tensor.stride()
+    return tuple(1 if stride == 0 else size for size, stride in zip(tensor.shape, strides, strict=True))
 
 
 def agree(call: Call, factors: Sequence[Sequence[Tensor]], shapes: Sequence[Sequence[int]], text: str) -> list[Tensor]:
@@ -93,8 +99,11 @@ def agree(call: Call, factors: Sequence[Sequence[Tensor]], shapes: Sequence[Sequ
                 if left is None or not spanned:
                     continue
                 partners = [other for other in factors[there] if set(tracked(other)) & set(tracked(left))]
-                if not partners:
-                    left = call.mix(left, spanned, text)
+                if not partners and len(spanned) == len(tracked(left)):
+                    call.freeze(left, text)
+                    left = None
+                elif not partners:
+                    left = call.collapse(left, spanned, text)
                 elif there > here:
                     for other in partners:
                         call.tie(left, other, text)

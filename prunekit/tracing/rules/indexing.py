@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from prunekit.tracing._call import Call
 from prunekit.tracing._factors import along, tracked
 from prunekit.tracing.rules._registry import rule
+from prunekit.tracing.rules.elementwise import WITHOUT_LABELS, agree, spanned_shape
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -58,3 +59,43 @@ def index(call: Call) -> None:
         shape[used[0] : used[0] + 1] = [1] * indices[used[0]].dim()
         kept.append(factor.reshape(shape))
     call.set(call.out, kept)
+
+
+@rule(
+    "gather",
+    "scatter",
+    "scatter_",
+    "scatter_add",
+    "scatter_add_",
+    "scatter_reduce",
+    "scatter_reduce_",
+    "index_add",
+    "index_add_",
+    "index_copy",
+    "index_copy_",
+    "index_reduce",
+    "index_reduce_",
+    "index_fill",
+    "index_fill_",
+)
+def move_along(call: Call) -> None:
+    """Move positions along one dimension; in the others all tensors must lose the same positions."""
+    source = call.inputs[0]
+    dim = call["dim"] % max(source.dim(), 1)
+    operands = [tensor for tensor in call.inputs if tensor.dim() == source.dim()]
+    if source.dim() == 0 or any(_others(tensor, dim) != _others(source, dim) for tensor in operands):
+        call.freeze_all(call.inputs, f"{call.name} of a part of a tensor")
+        call.set(call.out, ())
+        return
+    call.freeze_all([tensor for tensor in call.inputs if tensor.dim() != source.dim()], "used as an index")
+    factors = []
+    for tensor in operands:
+        mixed = [call.mix(factor, [dim], f"{call.name} along a labelled dimension") for factor in call.factors(tensor)]
+        factors.append([factor for factor in mixed if factor is not None])
+    shapes = [spanned_shape(tensor) for tensor in operands]
+    shapes = [(*shape[:dim], 1, *shape[dim + 1 :]) for shape in shapes]
+    call.set(call.out, agree(call, factors, shapes, WITHOUT_LABELS))
+
+
+def _others(tensor: "Tensor", dim: int) -> tuple[int, ...]:
+    return (*tensor.shape[:dim], *tensor.shape[dim + 1 :])

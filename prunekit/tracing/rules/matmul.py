@@ -3,15 +3,39 @@
 from torch import Tensor
 
 from prunekit.tracing._call import Call
-from prunekit.tracing._factors import tracked
+from prunekit.tracing._factors import along, tracked
 from prunekit.tracing.rules._registry import rule
 from prunekit.tracing.rules.elementwise import WITHOUT_LABELS, combine
 
 
-@rule("mm", "bmm", "mv", "dot")
+@rule("mm", "bmm", "mv", "dot", "vdot")
 def matmul(call: Call) -> None:
     """Contract the last dimension of the first operand with the one but last of the second."""
     call.set(call.out, contract(call, *call.inputs[:2]))
+    if call.out.dim() < 2 and all(map(call.is_weight, call.inputs[:2])):
+        call.set_weight(call.out)
+
+
+@rule("_trilinear")
+def bilinear(call: Call) -> None:
+    """Read two inputs by a weight of shape (made, first, second), as `torch.nn.Bilinear` does."""
+    first, weight, second = call.inputs[:3]
+    dims = tuple(tuple(call[name]) for name in ("expand1", "expand2", "expand3", "sumdim"))
+    if dims != ((1, 3), (0,), (1, 2), (2, 3)) or not call.is_weight(weight):
+        call.freeze_all(call.inputs, "product of three tensors")
+        call.set(call.out, ())
+        return
+    made = [factor for factor in call.factors(weight) if factor.size(0) > 1]
+    outside = []
+    for dim, data in ((1, first), (2, second)):
+        inside = [factor for factor in call.factors(data) if factor.size(-1) > 1]
+        _read(call, [factor for factor in call.factors(weight) if factor.size(dim) > 1], dim, inside, data.dim() - 1)
+        outside.append([factor for factor in call.factors(data) if factor.size(-1) == 1])
+    for factor in made:
+        call.mark_producer(factor)
+    call.set(call.out, [along(factor.reshape(-1), call.out.dim() - 1, call.out.dim()) for factor in made])
+    for factor in [factor for own in outside for factor in own]:
+        call.freeze(factor, "labelled outside of the channels of a bilinear layer")
 
 
 @rule("addmm", "baddbmm", "addmv")
@@ -56,6 +80,8 @@ def contract(call: Call, left: Tensor, right: Tensor) -> list[Tensor]:
         _read(call, inside[weight], dims[weight], inside[data], dims[data])
         for factor in outside[weight]:
             call.mark_producer(factor)
+    elif weights and right.dim() == 1:
+        _sum_parameters(call, inside, dims)
     else:
         kind = "parameters" if weights else "activations"
         for index in (0, 1):
@@ -81,6 +107,14 @@ def _read(call: Call, weight: list[Tensor], weight_dim: int, data: list[Tensor],
             call.freeze(factor, "read by a weight whose columns cannot be told apart")
         for column in columns:
             call.tie(factor.movedim(data_dim, -1), column, text)
+
+
+def _sum_parameters(call: Call, inside: list[list[Tensor]], dims: tuple[int, int]) -> None:
+    """Tie what is summed over in a product of parameters, as spectral norm takes: zeros there leave the sum exact."""
+    labels = [factor.movedim(dim, -1).reshape(-1) for own, dim in zip(inside, dims, strict=True) for factor in own]
+    for own in labels:
+        call.mark_consumer(own)
+        call.tie(labels[0], own, "summed over in a product of parameters")
 
 
 def _merge(call: Call, outside: list[list[Tensor]]) -> list[Tensor]:

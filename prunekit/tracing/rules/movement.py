@@ -1,10 +1,13 @@
 """Operations that only move data: they are executed on the labels themselves."""
 
+from contextlib import suppress
+
 import torch
 from torch import Tensor
 
 from prunekit.tracing._call import Call
 from prunekit.tracing._factors import along, reshape, shrink, tracked
+from prunekit.tracing._labels import LabelConflictError
 from prunekit.tracing.rules._registry import rule, rule_where
 from prunekit.tracing.rules.elementwise import agree
 
@@ -25,8 +28,6 @@ _FORMATS = ("dtype", "layout", "device", "pin_memory", "memory_format")
     "repeat",
     "pixel_shuffle",
     "pixel_unshuffle",
-    "channel_shuffle",
-    "native_channel_shuffle",
     "narrow_copy",
     "permute_copy",
     "view_copy",
@@ -48,6 +49,16 @@ def move(call: Call) -> None:
 @rule_where(lambda operation: operation.is_view)
 def move_view(call: Call) -> None:
     """Run a view on each factor."""
+    move(call)
+
+
+@rule("channel_shuffle", "native_channel_shuffle")
+def channel_shuffle(call: Call) -> None:
+    """Move the channels of a shuffle, whose groups lose the same positions."""
+    for factor in call.factors(call.inputs[0]):
+        if factor.size(1) > 1:
+            groups = factor.movedim(1, 0).reshape(call["groups"], -1)
+            call.tie(groups[:1], groups, "one of several groups of a channel shuffle")
     move(call)
 
 
@@ -76,8 +87,9 @@ def split(call: Call) -> None:
         pieces = _run(call, factor, source)
         if equal and factor.size(dim) > 1:
             pieces = [shrink(piece) for piece in pieces]
-            for piece in pieces[1:]:
-                call.tie(pieces[0], piece, "one of several equal pieces of a split")
+            with suppress(LabelConflictError):  # in a probe, which compares the pieces themselves: equal by chance
+                for piece in pieces[1:]:
+                    call.tie(pieces[0], piece, "one of several equal pieces of a split")
         for moved, piece in zip(results, pieces, strict=True):
             moved.append(shrink(piece))
     _finish(call, source, results)
@@ -121,8 +133,19 @@ def view_as_complex(call: Call) -> None:
 
 @rule("as_strided", "as_strided_", "as_strided_copy")
 def as_strided(call: Call) -> None:
-    """Freeze: strides are numbers of the memory layout, which compaction changes."""
-    call.freeze_all(call.inputs, "addressed by memory strides")
+    """Freeze, unless nothing moves: strides are numbers of the memory layout, which compaction changes."""
+    source = call.inputs[0]
+    if _only_restates_layout(call, source):
+        _finish(call, source, [list(call.factors(source))])
+    else:
+        call.freeze_all(call.inputs, "addressed by memory strides")
+
+
+def _only_restates_layout(call: Call, source: Tensor) -> bool:
+    """Return whether a tensor (batch, channels, 1, ...) keeps its shape, as adaptive pooling makes it channels last."""
+    size, strides = list(call["size"]), list(call["stride"])
+    same = all(list(factor.shape) == [1, *size[1:2], *[1] * (len(size) - 2)] for factor in call.factors(source))
+    return same and list(source.shape) == size and set(size[2:]) == {1} and strides[:2] == [size[1], 1]
 
 
 @rule("constant_pad_nd", "pad")

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from prunekit.tracing._call import Call
-from prunekit.tracing._factors import drop_dims
+from prunekit.tracing._factors import drop_dims, tracked
 from prunekit.tracing.rules._registry import rule
 
 if TYPE_CHECKING:
@@ -43,13 +43,21 @@ def reduce(call: Call) -> None:
         return
     dims = _dims(call.get("dim"), source.dim())
     keepdim = bool(call.get("keepdim", False))
+    exact = call.is_weight(source) and call.name in _EXACT_WITH_ZEROS and (call.get("ord", call.get("p", 2)) or 2) > 0
     kept: list[Tensor] = []
     for factor in call.factors(source):
+        if exact and tracked(factor) and set(tracked(factor)) <= set(dims):
+            call.mark_consumer(factor)  # so that the mask puts the zeros there
+            continue
         mixed = call.mix(factor, dims, f"{call.name} over channels")
         if mixed is not None:
             kept.append(drop_dims(mixed, dims, keepdim))
     for out in call.outputs:
         call.set(out, kept)
+
+
+_EXACT_WITH_ZEROS = frozenset({"sum", "nansum", "norm", "linalg_vector_norm"})
+"""Reductions of a parameter that need not know how many zeros stand in it."""
 
 
 @rule(

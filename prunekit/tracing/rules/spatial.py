@@ -36,6 +36,34 @@ for _dims, _group in _NAMES.items():
     _register(_dims, _group)
 
 
+@rule("im2col")
+def im2col(call: Call) -> None:
+    """Repeat each channel for every position of the kernel, shape (batch, channels x kernel, windows)."""
+    source, positions = call.inputs[0], call["kernel_size"][0] * call["kernel_size"][1]
+    kept = []
+    for factor in call.factors(source):
+        mixed = call.mix(factor, (-2 % source.dim(), -1 % source.dim()), "windows along a labelled dimension")
+        if mixed is not None:
+            kept.append(mixed.squeeze(-1).repeat_interleave(positions, -2) if mixed.size(-3) > 1 else mixed.squeeze(-1))
+    call.set(call.out, kept)
+
+
+@rule("col2im")
+def col2im(call: Call) -> None:
+    """Add the windows of each channel up; all positions of a kernel go together."""
+    source, positions = call.inputs[0], call["kernel_size"][0] * call["kernel_size"][1]
+    kept = []
+    for factor in call.factors(source):
+        mixed = call.mix(factor, [source.dim() - 1], "windows along a labelled dimension")
+        if mixed is None:
+            continue
+        if mixed.size(-2) > 1:
+            channels = mixed.unflatten(-2, (-1, positions))
+            mixed = call.collapse(channels, [source.dim() - 1], "positions of a window").squeeze(-2)
+        kept.append(mixed.unsqueeze(-1))
+    call.set(call.out, kept)
+
+
 @rule("glu")
 def glu(call: Call) -> None:
     """Tie both halves: position i of one gates position i of the other."""
