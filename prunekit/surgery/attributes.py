@@ -189,6 +189,10 @@ def _attention(layer: Any) -> None:
         layer.embed_dim, layer.kdim, layer.vdim = (weight.shape[1] for weight in weights)
 
 
+def _bilinear(layer: Any) -> None:
+    layer.out_features, layer.in1_features, layer.in2_features = _weight_shape(layer)
+
+
 _UPDATES: tuple[tuple[type[nn.Module], Callable[[Any], None]], ...] = (
     (_ConvNd, _convolution),
     (nn.Linear, _linear),
@@ -197,5 +201,6 @@ _UPDATES: tuple[tuple[type[nn.Module], Callable[[Any], None]], ...] = (
     (nn.PReLU, _prelu),
     (nn.Embedding, _embedding),
     (nn.EmbeddingBag, _embedding),
+    (nn.Bilinear, _bilinear),
     (CompactMultiheadAttention, _attention),
 )

@@ -172,8 +172,10 @@ def _freeze(
         record = graph.trace.runs[failure.run].operations[failure.operation]
         if record is not first and not _are_twins(module, record, first):
             continue
-        data = [tensor for tensor in record.inputs if not graph.trace.store.is_weight(tensor)]
-        labels = _labels_of(graph, data)
+        labels = np.setdiff1d(_labels_of(graph, record.outputs), _labels_of(graph, record.inputs))
+        if not labels.size:  # the operation itself makes no channels, such as zeros or padding
+            data = [tensor for tensor in record.inputs if not graph.trace.store.is_weight(tensor)]
+            labels = _labels_of(graph, data)
         if failure.labels is not None:
             labels = np.union1d(labels, failure.labels[graph.unit_of_label[failure.labels] >= 0])
         if not labels.size and record is first:

@@ -195,7 +195,7 @@ class _Watch:
         for position, (out, smaller) in enumerate(zip(dense.outputs, record.outputs, strict=True)):
             if position and not self._graph.trace.store[out]:
                 continue  # saved statistics and the like, which no rule describes
-            expected = self._expected_shape(out)
+            expected = self._adapted(self._expected_shape(out), out, smaller)
             if tuple(smaller.shape) != expected:
                 fixed = [size for size, wanted in zip(smaller.shape, expected, strict=False) if size != wanted]
                 raise _DeviationError(f"the model's code fixes the size {fixed[0] if fixed else tuple(smaller.shape)}")
@@ -226,6 +226,17 @@ class _Watch:
                 seen.add(dim - part.ndim)
                 shape[dim - part.ndim] = part.shape[dim]
         return tuple(shape)
+
+    def _adapted(self, expected: tuple[int, ...], dense: Tensor, smaller: Tensor) -> tuple[int, ...]:
+        """Return the shape with any size where the dense tensor is expanded: that adapts to what it meets next."""
+        if 0 not in dense.stride() or len(expected) != smaller.dim():
+            return expected
+        described = {dim - factor.dim() for factor in self._graph.trace.store[dense] for dim in tracked(factor)}
+        sizes = zip(expected, dense.stride(), smaller.shape, strict=True)
+        return tuple(
+            got if stride == 0 and dim - len(expected) not in described else size
+            for dim, (size, stride, got) in enumerate(sizes)
+        )
 
     def _part(self, factor: Tensor) -> NDArray[np.int64]:
         """Return what stays of a factor; most tensors share theirs with others."""

@@ -139,6 +139,10 @@ class Call:
         """Declare labels equal; `text` is the reason for those that meet positions that always stay."""
         self._table.tie(left, right, self.reason(text))
 
+    def tie_across(self, wide: Tensor, narrow: Tensor, text: str) -> None:
+        """Declare labels equal to those that describe fewer dimensions, or that these stay where others tell apart."""
+        self._table.tie_across(wide, narrow, self.reason(text))
+
     def tie_roles(self, left: Tensor, right: Tensor) -> None:
         """Declare that labels of two parameters are consumed together."""
         self._table.tie_roles(left, right)

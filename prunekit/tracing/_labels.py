@@ -51,6 +51,7 @@ class LabelTable:
         self.kept_in_pairs: list[IntArray] = []
         self.explanations: list[tuple[IntArray, Reason]] = []
         self.normalised: list[tuple[IntArray, Reason]] = []
+        self.across: list[tuple[Tensor, Tensor, Reason]] = []
         self._edges: list[IntArray] = []
         self._role_edges: list[IntArray] = []
         self._frozen: list[tuple[IntArray, int]] = []
@@ -88,6 +89,10 @@ class LabelTable:
             self._freeze(pairs[fixed].ravel(), reason)
             pairs = pairs[~fixed]
         self._edges.append(pairs)
+
+    def tie_across(self, wide: Tensor, narrow: Tensor, reason: Reason) -> None:
+        """Declare labels equal to those of an array with fewer dimensions, unless all of these stay: see `UnitGraph`."""
+        self.across.append((wide, narrow, reason))
 
     def tie_roles(self, left: Tensor, right: Tensor) -> None:
         """Declare that whatever consumes one of two labels of parameters consumes the other as well."""
@@ -193,6 +198,12 @@ class CheckingTable(LabelTable):
             fixed = (differing == FIXED).any(axis=1)
             if not fixed.all() or self._prunable[differing].any():
                 raise LabelConflictError(MISPLACED, np.unique(differing))
+
+    def tie_across(self, wide: Tensor, narrow: Tensor, reason: Reason) -> None:
+        """Check the labels unless those with fewer dimensions always stay."""
+        known = narrow.numpy()
+        if (known >= self._base).any() or self._prunable[known[known < self._base]].any():
+            self.tie(wide, narrow, reason)
 
     def _are_same(self, left: IntArray, right: IntArray) -> bool:
         """Return whether two arrays of known labels name the same components wherever they meet."""

@@ -108,6 +108,7 @@ class UnitGraph:
         self.component = trace.table.components()
         self._reason_of: dict[int, Reason] = {}
         self._freeze_marked()
+        self._settle_across()
         self._resolve_rectangles()
         self._freeze_whole_axes()
         self.unit_of_component = self._number_units()
@@ -329,6 +330,22 @@ class UnitGraph:
             for component in np.unique(self.component[extra]).tolist():
                 self._reason_of.setdefault(component, reason)
 
+    def _settle_across(self) -> None:
+        """
+        Settle where labels of two dimensions met labels of one of them, as heads x width meet rotary positions.
+
+        Where the labels no longer vary along the common dimension, nothing is removed along it, so the labels that
+        describe it alone stay. Elsewhere they are equal.
+        """
+        for wide, narrow, reason in self.trace.table.across:
+            components = self.component[wide.numpy()]
+            if all(_constant_along(components, dim) for dim in tracked(narrow)):
+                for component in np.unique(self.component[narrow.numpy()]).tolist():
+                    self._reason_of.setdefault(component, reason)
+            else:
+                left, right = np.broadcast_arrays(components, self.component[narrow.numpy()])
+                self._merge(left.ravel(), right.ravel())
+
     def _resolve_rectangles(self) -> None:
         """Collapse two-dimensional labels so that whatever is removed leaves a full rectangle."""
         seen: set[bytes] = set()
@@ -344,7 +361,7 @@ class UnitGraph:
             dims = tracked(factor)
             if any(_constant_across(components, dim) for dim in dims):
                 continue
-            best = max(dims, key=lambda dim: self._units_left(components, dim))
+            best = max(dims, key=lambda dim: (self._units_left(components, dim), components.shape[dim]))
             rows = np.moveaxis(components, best, 0).reshape(components.shape[best], -1)
             self._merge(np.repeat(rows[:, 0], rows.shape[1]), rows.ravel())
 
@@ -393,6 +410,11 @@ def _constant_across(components: IntArray, dim: int) -> bool:
     """Return whether every index of ``dim`` holds one component only."""
     rows = np.moveaxis(components, dim, 0).reshape(components.shape[dim], -1)
     return bool((rows == rows[:, :1]).all())
+
+
+def _constant_along(components: IntArray, dim: int) -> bool:
+    """Return whether components do not change along a dimension."""
+    return bool((components == components.take([0], axis=dim)).all())
 
 
 def _factors_seen(trace: Trace) -> Iterator[Tensor]:

@@ -104,12 +104,29 @@ def agree(call: Call, factors: Sequence[Sequence[Tensor]], shapes: Sequence[Sequ
                     left = None
                 elif not partners:
                     left = call.collapse(left, spanned, text)
-                elif there > here:
+                else:
                     for other in partners:
-                        call.tie(left, other, text)
+                        if _is_across(call, left, other, shape):
+                            call.tie_across(left, other, text)
+                        elif there > here and not _is_across(call, other, left, shapes[here]):
+                            call.tie(left, other, text)
+                    if any(_is_across(call, other, left, shapes[here]) for other in partners):
+                        left = None  # the other one describes the result
             if left is not None:
                 result.setdefault(tracked(left), left)
     return list(result.values())
+
+
+def _is_across(call: Call, wide: Tensor, narrow: Tensor, shape: Sequence[int]) -> bool:
+    """
+    Return whether a factor describes more dimensions than another, whose tensor has this shape and lacks them.
+
+    One unit alone counts as well: it is what a probe has left of a dimension that the dense run told apart.
+    """
+    if call.is_one_unit(wide):
+        return not call.is_one_unit(narrow)
+    more = set(tracked(wide)) - set(tracked(narrow))
+    return set(tracked(narrow)) < set(tracked(wide)) and all(shape[dim] == 1 for dim in more)
 
 
 @rule(

@@ -87,6 +87,7 @@ def split(call: Call) -> None:
         pieces = _run(call, factor, source)
         if equal and factor.size(dim) > 1:
             pieces = [shrink(piece) for piece in pieces]
+            call.explain(factor, "cut into equal pieces, which lose the same positions")
             with suppress(LabelConflictError):  # in a probe, which compares the pieces themselves: equal by chance
                 for piece in pieces[1:]:
                     call.tie(pieces[0], piece, "one of several equal pieces of a split")
@@ -107,9 +108,19 @@ def _run(call: Call, factor: Tensor, source: Tensor) -> list[Tensor]:
 
 def _finish(call: Call, source: Tensor, results: list[list[Tensor]]) -> None:
     for out, moved in zip(call.outputs, results, strict=True):
-        call.set(out, moved)
         if call.is_weight(source):
             call.set_weight(out)
+            moved = _first_of_each_dim(call, moved)
+        call.set(out, moved)
+
+
+def _first_of_each_dim(call: Call, factors: list[Tensor]) -> list[Tensor]:
+    """Freeze all but the first of the dimensions of a parameter that a view merged, such as channels and kernel."""
+    kept: dict[tuple[int, ...], Tensor] = {}
+    for factor in factors:
+        if kept.setdefault(tracked(factor), factor) is not factor:
+            call.freeze(factor, "dimension of a parameter that is merged with another one")
+    return list(kept.values())
 
 
 @rule("view_as_real")
