@@ -26,7 +26,7 @@ class Repair:
     module : str
         Dotted path.
     name : str
-        Attribute.
+        Attribute, or ``attribute.position`` for one number of a tuple or list.
     labels : ndarray of int, shape (dense_value, n)
         Labels that it counts; a row stays if any of its labels does.
     """
@@ -55,6 +55,55 @@ class Repair:
             Number of rows that stay.
         """
         return int(kept[self.labels].any(axis=1).sum())
+
+
+def read_numbers(module: nn.Module) -> dict[str, int]:
+    """
+    Return the integer attributes of a module, those inside of tuples and lists as well.
+
+    Parameters
+    ----------
+    module : Module
+        Any module.
+
+    Returns
+    -------
+    dict of str to int
+        By the names that `Repair` uses.
+    """
+    found: dict[str, int] = {}
+    for name, value in vars(module).items():
+        if type(value) is int:
+            found[name] = value
+        elif isinstance(value, tuple | list) and 0 < len(value) <= _LONGEST:
+            found |= {f"{name}.{place}": part for place, part in enumerate(value) if type(part) is int}
+    return found
+
+
+_LONGEST = 16
+"""Longest tuple or list whose numbers are taken for sizes."""
+
+
+def write_number_(module: nn.Module, name: str, value: int) -> None:
+    """
+    Set an integer attribute of a module.
+
+    Parameters
+    ----------
+    module : Module
+        Any module.
+    name : str
+        Name as `read_numbers` gives it.
+    value : int
+        New value.
+    """
+    attribute, _, place = name.partition(".")
+    if not place:
+        setattr(module, name, value)
+        return
+    old = getattr(module, attribute)
+    new = [value if number == int(place) else part for number, part in enumerate(old)]
+    setattr(module, attribute, old._make(new) if hasattr(old, "_make") else type(old)(new))
 
 
 def update_attributes_(module: nn.Module) -> None:
@@ -193,6 +242,14 @@ def _bilinear(layer: Any) -> None:
     layer.out_features, layer.in1_features, layer.in2_features = _weight_shape(layer)
 
 
+def _recurrent(layer: Any) -> None:
+    gates = {"LSTM": 4, "GRU": 3}.get(layer.mode, 1)
+    layer.hidden_size = layer.weight_hh_l0.shape[0] // gates
+    layer.input_size = layer.weight_ih_l0.shape[1]
+    if layer.proj_size:
+        layer.proj_size = layer.weight_hr_l0.shape[0]
+
+
 _UPDATES: tuple[tuple[type[nn.Module], Callable[[Any], None]], ...] = (
     (_ConvNd, _convolution),
     (nn.Linear, _linear),
@@ -202,5 +259,6 @@ _UPDATES: tuple[tuple[type[nn.Module], Callable[[Any], None]], ...] = (
     (nn.Embedding, _embedding),
     (nn.EmbeddingBag, _embedding),
     (nn.Bilinear, _bilinear),
+    (nn.RNNBase, _recurrent),
     (CompactMultiheadAttention, _attention),
 )

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from prunekit.surgery.attributes import update_attributes_
+from prunekit.surgery.attributes import update_attributes_, write_number_
 from prunekit.surgery.plan import KeptIndices, PruningPlan
 from prunekit.tracing import copy_module, has_memory, named_tensors
 from prunekit.tracing.multihead import use_compact_attention_
@@ -61,7 +61,7 @@ def apply_plan_(module: nn.Module, plan: PruningPlan) -> None:
     for part in module.modules():
         update_attributes_(part)
     for change in plan.attributes:
-        setattr(module.get_submodule(change.module), change.name, change.value)
+        write_number_(module.get_submodule(change.module), change.name, change.value)
 
 
 def _sliced(tensor: Tensor, entries: list[KeptIndices]) -> Tensor:

@@ -76,7 +76,7 @@ def own_parameters(layer: nn.Module) -> list[Tensor]:
 
 def _may_be_norm(layer: nn.Module) -> bool:
     own = own_parameters(layer)
-    one_operation = is_known(layer) or type(layer).forward is nn.LayerNorm.forward
+    one_operation = is_known(layer) or getattr(type(layer), "forward", None) is nn.LayerNorm.forward
     return len(own) in (1, 2) and own[0].is_floating_point() and not one_operation
 
 

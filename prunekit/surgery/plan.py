@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from prunekit.exceptions import PlanError
-from prunekit.surgery.attributes import Repair
+from prunekit.surgery.attributes import Repair, read_numbers
 from prunekit.tracing import UnitGraph, named_tensors
 
 PROTOCOL = 1
@@ -170,7 +170,7 @@ class PruningPlan:
         for change in self.attributes:
             if change.module not in modules:
                 raise PlanError(f"The plan does not fit the network: it has no module '{change.module}'.")
-            if type(vars(modules[change.module]).get(change.name)) is not int or change.value < 1:
+            if change.name not in read_numbers(modules[change.module]) or change.value < 1:
                 raise PlanError(
                     f"The plan does not fit the network: '{change.module}' has no integer attribute '{change.name}' "
                     f"that could be {change.value}."

@@ -1,15 +1,17 @@
 """The proof that whatever is called prunable can be compacted: compact a copy and follow the labels again."""
 
-from collections.abc import Callable, Sequence
+import itertools
+import re
+from collections.abc import Callable, Hashable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from prunekit.surgery.attributes import Repair, repairs_without_parameters
+from prunekit.surgery.attributes import Repair, labels_along, repairs_without_parameters
 from prunekit.surgery.probing import Failure, probe
 from prunekit.surgery.repairing import find_repairs
-from prunekit.tracing import OperationRecord, Reason, UnitGraph
+from prunekit.tracing import OperationRecord, Reason, UnitGraph, tracked
 
 BoolArray = NDArray[np.bool_]
 Spread = Callable[[UnitGraph], BoolArray]
@@ -40,7 +42,7 @@ def prove(module: nn.Module, graph: UnitGraph) -> tuple[UnitGraph, tuple[Repair,
     tried last, since torch takes other paths for a size of 1: where it is not, two must stay.
     """
     repairs = repairs_without_parameters(module, graph)
-    number = 0
+    number, hopeless = 0, set[Hashable]()
     while graph.n_units and number < len(spreads := _spreads_for(graph)):
         removed = _keeping(graph, spreads[number](graph), 2)
         failures = probe(graph, repairs, removed, mends=True)
@@ -49,7 +51,7 @@ def prove(module: nn.Module, graph: UnitGraph) -> tuple[UnitGraph, tuple[Repair,
             continue
         number = 0
         found = find_repairs(
-            module, graph, repairs, failures, lambda tried: next(iter(probe(graph, tried, removed)), None)
+            module, graph, repairs, failures, lambda tried: next(iter(probe(graph, tried, removed)), None), hopeless
         )
         if found:
             repairs += found
@@ -179,7 +181,7 @@ def _freeze(
         if failure.labels is not None:
             labels = np.union1d(labels, failure.labels[graph.unit_of_label[failure.labels] >= 0])
         if not labels.size and record is first:
-            labels = _culprits(graph, repairs, removed)
+            labels = _culprits(graph, repairs, failure, removed)
         blocked.append((labels, Reason(failure.text, record.name.rpartition(".")[0], record.module, record.location)))
     return graph.with_blocked(blocked)
 
@@ -199,8 +201,19 @@ def _labels_of(graph: UnitGraph, tensors: tuple[Tensor, ...] | list[Tensor]) -> 
     return labels[graph.unit_of_label[labels] >= 0]
 
 
-def _culprits(graph: UnitGraph, repairs: tuple[Repair, ...], removed: BoolArray) -> NDArray[np.int64]:
-    """Return the filters of the layers that fail when they alone lose filters, of all layers if none does."""
+def _culprits(graph: UnitGraph, repairs: tuple[Repair, ...], failure: Failure, removed: BoolArray) -> NDArray[np.int64]:
+    """
+    Return labels to freeze where the failing operation itself works on none that may be removed.
+
+    Most likely its size was taken from a tensor that an operation before it worked on. Else it is the filters of the
+    layers that fail when they alone lose filters, of all layers if none does.
+    """
+    for labels in itertools.islice(_counted_by(graph, failure, graph.kept_labels(removed)), _MOST_GUESSES):
+        spared = removed.copy()
+        spared[graph.unit_of_label[labels]] = False
+        later = probe(graph, repairs, _keeping(graph, spared, 2))
+        if not later or later[0].position > failure.position:
+            return labels
     found = []
     for layer in graph.layers:
         labels = graph.filters_of(layer)
@@ -210,3 +223,23 @@ def _culprits(graph: UnitGraph, repairs: tuple[Repair, ...], removed: BoolArray)
         if alone.any() and probe(graph, repairs, alone):
             found.append(labels)
     return np.concatenate(found) if found else np.flatnonzero(graph.unit_of_label >= 0)
+
+
+_MOST_GUESSES = 3
+
+
+def _counted_by(graph: UnitGraph, failure: Failure, kept: BoolArray) -> Iterator[NDArray[np.int64]]:
+    """Yield labels whose number is in the text of a failure, from the operation before it backwards."""
+    numbers = set(map(int, re.findall(r"\d+", failure.text)))
+    seen: set[bytes] = set()
+    for record in reversed(graph.trace.runs[failure.run].operations[: failure.operation]):
+        for tensor in (*record.outputs, *record.inputs):
+            for factor in graph.trace.store[tensor]:
+                for dim in tracked(factor):
+                    rows = labels_along(factor, dim)
+                    if rows is None or int(kept[rows].any(axis=1).sum()) not in numbers - {len(rows)}:
+                        continue
+                    labels = np.unique(rows[graph.unit_of_label[rows] >= 0])
+                    if labels.size and labels.tobytes() not in seen:
+                        seen.add(labels.tobytes())
+                        yield labels

@@ -206,10 +206,8 @@ class _Watch:
         store = self._graph.trace.store
         found = []
         for out in dense.outputs:
-            mended = out.new_zeros(self._expected_shape(out))
-            self._found[mended] = tuple(
-                torch.from_numpy(part) for part in map(self._part, store[out]) if part.size > 1
-            )
+            mended = _zeros_like(out, self._expected_shape(out))
+            self._found[mended] = tuple(torch.from_numpy(part) for part in map(self._part, store[out]) if part.size > 1)
             if store.is_weight(out):
                 self._found.set_weight(mended)
             found.append(mended)
@@ -279,6 +277,13 @@ class _Watch:
         factors = tuple(torch.from_numpy(labels) for labels in lost if labels.size > 1)
         if factors:
             self._found[smaller] = (*self._found[smaller], *factors)
+
+
+def _zeros_like(tensor: Tensor, shape: Sequence[int]) -> Tensor:
+    """Return zeros of a shape whose dimensions lie in memory in the order of those of a tensor."""
+    strides = tensor.stride()
+    order = sorted(range(tensor.dim()), key=lambda dim: -strides[dim])
+    return tensor.new_zeros([shape[dim] for dim in order]).permute([order.index(dim) for dim in range(tensor.dim())])
 
 
 def _equal(component: NDArray[np.int64], left: NDArray[np.int64], right: NDArray[np.int64]) -> bool:

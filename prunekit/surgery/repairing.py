@@ -1,17 +1,18 @@
 """Find the integer attributes of modules that hold a size, and must be set when units are removed."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from prunekit.surgery.attributes import Repair, is_known, labels_along
+from prunekit.surgery.attributes import Repair, is_known, labels_along, read_numbers
 from prunekit.surgery.probing import Failure
 from prunekit.tracing import OperationRecord, UnitGraph
 
 Attempt = Callable[[tuple[Repair, ...]], Failure | None]
 """A probe with some repairs."""
+
 
 def find_repairs(
     module: nn.Module,
@@ -19,6 +20,7 @@ def find_repairs(
     repairs: tuple[Repair, ...],
     failures: Sequence[Failure],
     attempt: Attempt,
+    hopeless: set[Hashable],
 ) -> tuple[Repair, ...]:
     """
     Return the attributes that bring a probe further.
@@ -35,6 +37,8 @@ def find_repairs(
         Where the probe fails with them.
     attempt : callable
         Returns the first failure of the same probe with other repairs, None if there is none.
+    hopeless : set
+        What was tried in vain, by class and line; it is not tried again, and more is added.
 
     Returns
     -------
@@ -48,17 +52,35 @@ def find_repairs(
     then all of a module together. What helps one module is done to all of its class that fail as well, so that a
     network of a hundred alike layers needs no more probes than one layer.
     """
-    for path, matching in _suspects(module, graph, repairs, failures[0]):
+    record = graph.trace.runs[failures[0].run].operations[failures[0].operation]
+    for path, options in _suspects(module, graph, repairs, failures[0]):
         best: tuple[tuple[int, int], tuple[Repair, ...]] = failures[0].position, ()
-        for option in _options(matching):
+        for option in options:
+            key = (
+                type(module.get_submodule(path)),
+                tuple(repair.name for repair in option),
+                record.name,
+                record.location,
+            )
+            if key in hopeless:
+                continue
             later = attempt(repairs + option)
             if later is None:
                 return option
+            if later.position <= failures[0].position:
+                hopeless.add(key)
             best = max(best, (later.position, option), key=lambda pair: pair[0])
+            if best[1] and not _is_inside(graph, later, path):
+                break
         if best[1]:
             kind, names = type(module.get_submodule(path)), [repair.name for repair in best[1]]
             return best[1] + tuple(_same_repairs(module, graph, repairs + best[1], failures[1:], kind, names))
     return ()
+
+
+def _is_inside(graph: UnitGraph, failure: Failure, path: str) -> bool:
+    place = graph.trace.runs[failure.run].operations[failure.operation].module
+    return not path or place == path or place.startswith(f"{path}.")
 
 
 def _same_repairs(
@@ -72,16 +94,17 @@ def _same_repairs(
     """Yield the repairs of the same attributes of other failing modules of the same class."""
     done: set[str] = set()
     for failure in failures:
-        for path, matching in _suspects(module, graph, repairs, failure):
-            if path not in done and type(module.get_submodule(path)) is kind:
+        for path, options in _suspects(module, graph, repairs, failure):
+            same = [option for option in options if [repair.name for repair in option] == names]
+            if same and path not in done and type(module.get_submodule(path)) is kind:
                 done.add(path)
-                yield from (repair for repair in matching if repair.name in names)
+                yield from same[0]
 
 
 def _suspects(
     module: nn.Module, graph: UnitGraph, repairs: tuple[Repair, ...], failure: Failure
-) -> Iterator[tuple[str, tuple[Repair, ...]]]:
-    """Yield the modules around a failure, from the inside, that have attributes with one of its sizes."""
+) -> Iterator[tuple[str, list[tuple[Repair, ...]]]]:
+    """Yield the modules around a failure, from the inside, with the attributes to try, one alone or some together."""
     record = graph.trace.runs[failure.run].operations[failure.operation]
     sizes = dict(_sizes(graph, record))
     done = {(repair.module, repair.name) for repair in repairs}
@@ -89,19 +112,33 @@ def _suspects(
     while path is not None:
         owner = module.get_submodule(path)
         if not is_known(owner):
-            matching = tuple(
-                Repair(path, name, sizes[value])
-                for name, value in vars(owner).items()
-                if type(value) is int and value in sizes and (path, name) not in done
-            )
-            if matching:
-                yield path, matching
+            numbers = {name: value for name, value in read_numbers(owner).items() if (path, name) not in done}
+            cut = _cut_points(graph, record, path, numbers)
+            alike = tuple(Repair(path, name, sizes[value]) for name, value in numbers.items() if value in sizes)
+            if cut or alike:
+                yield path, [*([cut] if cut else []), *((one,) for one in alike), *([alike] if len(alike) > 1 else [])]
         path = path.rpartition(".")[0] if path else None
 
 
-def _options(matching: tuple[Repair, ...]) -> list[tuple[Repair, ...]]:
-    alone = [(one,) for one in matching]
-    return [*alone, matching] if len(matching) > 1 else alone
+def _cut_points(graph: UnitGraph, record: OperationRecord, path: str, numbers: Mapping[str, int]) -> tuple[Repair, ...]:
+    """Return the numbers of a tuple that are the sizes of the pieces that an operation cuts a tensor into."""
+    pieces = [out.shape for out in record.outputs]
+    if len(pieces) < 2 or len({len(shape) for shape in pieces}) != 1:
+        return ()
+    by_attribute: dict[str, list[str]] = {}
+    for name in numbers:
+        by_attribute.setdefault(name.partition(".")[0], []).append(name)
+    for names in by_attribute.values():
+        for dim in range(len(pieces[0])) if len(names) == len(pieces) else ():
+            found = [
+                Repair(path, name, labels)
+                for name, out in zip(names, record.outputs, strict=True)
+                for factor in graph.trace.store[out][:1]
+                if (labels := labels_along(factor, dim)) is not None and len(labels) == numbers[name]
+            ]
+            if len(found) == len(names):
+                return tuple(found)
+    return ()
 
 
 def _sizes(graph: UnitGraph, record: OperationRecord) -> Iterator[tuple[int, NDArray[np.int64]]]:

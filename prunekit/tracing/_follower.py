@@ -14,7 +14,14 @@ from prunekit.tracing._path import ModulePath
 from prunekit.tracing._records import RunRecord
 from prunekit.tracing._shapes import run_without_memory
 from prunekit.tracing._source import user_location
-from prunekit.tracing._tracer import COPIES, asks_for_shape, forward_of_traced_module, numbers_of, recorded_name, running
+from prunekit.tracing._tracer import (
+    COPIES,
+    asks_for_shape,
+    forward_of_traced_module,
+    numbers_of,
+    recorded_name,
+    running,
+)
 
 
 class _DeviationError(Exception):

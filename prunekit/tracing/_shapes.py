@@ -89,14 +89,12 @@ _SHORTCUTS: dict[OpOverload, Callable[..., Any]] = {  # None leaves it to PyTorc
     torch.ops.aten.addmm.default: _addmm,
     torch.ops.aten.bmm.default: _bmm,
 }
-for _packet in (torch.ops.aten.add, torch.ops.aten.sub, torch.ops.aten.mul, torch.ops.aten.div):
-    _SHORTCUTS[_packet.Tensor] = _binary
-for _packet in (torch.ops.aten.add_, torch.ops.aten.sub_, torch.ops.aten.mul_, torch.ops.aten.div_):
-    _SHORTCUTS[_packet.Tensor] = _binary_
+for _name in ("add", "sub", "mul", "div"):
+    _SHORTCUTS[getattr(torch.ops.aten, _name).Tensor] = _binary
+    _SHORTCUTS[getattr(torch.ops.aten, f"{_name}_").Tensor] = _binary_
 for _name in _POINTWISE.split():
-    _packet = getattr(torch.ops.aten, _name, None)
-    if _packet is not None and "default" in _packet.overloads():
-        _SHORTCUTS[_packet.default] = _first if _name.endswith("_") else _like_first
+    if hasattr(torch.ops.aten, _name):  # not every version has all of them
+        _SHORTCUTS[getattr(torch.ops.aten, _name).default] = _first if _name.endswith("_") else _like_first
 
 
 def run_without_memory(operation: OpOverload, args: tuple[Any, ...], kwargs: Mapping[str, Any], meta: bool) -> Any:

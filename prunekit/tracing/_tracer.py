@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any, Protocol
 
@@ -30,6 +31,12 @@ COPIES = frozenset({"clone", "contiguous"})
 
 _NAMES = dict.fromkeys(("view", "_unsafe_view", "_reshape_alias", "reshape"), "aten.view.default")
 """Operations that differ by the memory layout alone."""
+
+
+_RESHAPES_IN_PLACE = frozenset(
+    getattr(torch.ops.aten, name).default for name in ("transpose_", "t_", "unsqueeze_", "squeeze_", "swapdims_")
+)
+"""Operations that give a tensor another shape; recurrent layers do so to their results."""
 
 
 class Watch(Protocol):
@@ -144,6 +151,8 @@ class Tracer(TorchDispatchMode):
     ) -> Any:
         """Run the operation, then move its labels."""
         kwargs = kwargs or {}
+        if func in _RESHAPES_IN_PLACE:
+            self._keep_as_it_was(args[0])
         try:
             if self._memory:
                 result = func(*args, **kwargs)
@@ -160,6 +169,19 @@ class Tracer(TorchDispatchMode):
             if outputs is not None:
                 return _as_returned(func, outputs)
         return result
+
+    def _keep_as_it_was(self, tensor: Tensor) -> None:
+        """Put another tensor with its shape and labels into the records, before a tensor gets another shape in place."""
+        with _disable_current_modes():
+            before = tensor.detach()
+        self.store[before] = self.store[tensor]
+        for number, record in enumerate(self.run.operations):
+            if any(one is tensor for one in (*record.inputs, *record.outputs)):
+                inputs, outputs = (
+                    tuple(before if one is tensor else one for one in tensors)
+                    for tensors in (record.inputs, record.outputs)
+                )
+                self.run.operations[number] = replace(record, inputs=inputs, outputs=outputs)
 
     def mend(self, name: str, error: Exception) -> tuple[Tensor, ...] | None:
         """
@@ -221,7 +243,8 @@ class Tracer(TorchDispatchMode):
         return None if self._watch is None else self._watch.visited(record, number)
 
     def _apply(self, call: Call) -> None:
-        if not any(self.store[tensor] for tensor in call.inputs) and call.inputs:
+        made_anew = call.name.startswith("new_")  # takes nothing but the type from its input
+        if call.inputs and not made_anew and not any(self.store[tensor] for tensor in call.inputs):
             for out in call.outputs:
                 self.store[out] = ()
             return

@@ -34,6 +34,8 @@ class Case:
         Returns example inputs.
     trains : bool
         Whether a training step can be compared; not where training draws random numbers for each channel.
+    short : str
+        Why fewer units are found today, if they are. What is found has to be right nevertheless.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Case:
     blocked: dict[str, str] = field(default_factory=dict)
     inputs: Callable[[], Any] = image
     trains: bool = True
+    short: str = ""
 
     def __str__(self) -> str:
         return self.name

@@ -216,7 +216,7 @@ class CatWithInput(nn.Module):
 
 
 class PaddedShortcut(nn.Module):
-    """The parameter-free shortcut of the first ResNets: 6 + 10; the 4 channels that it pads by a number in the code stay."""
+    """The shortcut of the first ResNets: 6 + 10; the 4 channels that it pads by a number in the code stay."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -558,10 +558,10 @@ CASES = [
     Case("add_count", AddCount, 5, {"conv1": "movement.py:"}),
     Case("positions", Positions, 5, {"conv1": "movement.py:"}),
     Case("gather", Gather, 5, {"conv1": "selected by an index (movement.py:"}),
-    Case("unfold", Unfold, 8 + 5, {"": "movement.py:"}),
+    Case("unfold", Unfold, 8 + 5, {"Unfold": "movement.py:"}),
     Case("weight_plus_one", WeightPlusOne, 5),
     Case("weight_doubled", WeightDoubled, 8 + 8 + 5),
     Case("weight_sum", WeightSum, 8 + 8 + 5),
-    Case("weight_standardised", WeightStandardised, 5, {"conv1": "computed from data"}),
+    Case("weight_standardised", WeightStandardised, 5, {"conv1": "computed by the model's code"}),
     Case("gated_by_linear", GatedByLinear, 8 + 3 + 5),
 ]

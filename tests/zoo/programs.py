@@ -357,7 +357,9 @@ class Free(nn.Module):
             return F.prelu(x, self.scale)
         if self.kind == 3:
             return (x.movedim(1, -1) @ self.weight[..., 0, 0].t() + self.scale).movedim(-1, 1)
-        return F.conv2d(x, self.weight / self.weight.norm(dim=1, keepdim=True).clamp_min(0.1) * self.scale[:, None, None, None])
+        return F.conv2d(
+            x, self.weight / self.weight.norm(dim=1, keepdim=True).clamp_min(0.1) * self.scale[:, None, None, None]
+        )
 
 
 def _twice(net: Program, x: Tensor, y: Tensor, number: int, name: str) -> Tensor:

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tests.nets import ConvBN
-from tests.zoo.case import Case, image
+from tests.zoo.case import Case
 from tests.zoo.movement import Between, Shuffle, TwoBranches
 
 
@@ -39,7 +39,7 @@ class SplitUneven(Between):
 
 
 class SplitList(Between):
-    """They stand in a list, which no repair looks into."""
+    """They stand in a list: 8."""
 
     def prepare(self) -> None:
         self.sizes = [3, 5]
@@ -226,7 +226,7 @@ class CatFlattened(nn.Module):
 
 
 class CatScales(nn.Module):
-    """Detection heads: maps of three sizes, flattened and joined along the positions. One head reads two maps, so both have the same 6."""
+    """Detection heads: one layer reads maps of two sizes, which are joined along the positions. Both have the same 6."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -430,13 +430,19 @@ class BatchedSum(TwoBranches):
 
 
 class BilinearPool(nn.Module):
-    """The outer product of two layers, flattened: 4 + 5, columns of pairs."""
+    """The outer product of two layers, flattened: 7 before them, 4 + 5, columns of pairs."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.left, self.right, self.head = nn.Linear(6, 4), nn.Linear(6, 5), nn.Linear(20, 3)
+        self.stem, self.left, self.right, self.head = (
+            nn.Linear(6, 7),
+            nn.Linear(7, 4),
+            nn.Linear(7, 5),
+            nn.Linear(20, 3),
+        )
 
     def forward(self, x: Tensor) -> Tensor:
+        x = torch.relu(self.stem(x))
         return self.head(torch.einsum("bi,bj->bij", self.left(x), self.right(x)).flatten(1))
 
 
@@ -445,7 +451,12 @@ class BilinearLayer(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.left, self.right, self.mix, self.head = nn.Linear(6, 4), nn.Linear(6, 5), nn.Bilinear(4, 5, 6), nn.Linear(6, 3)
+        self.left, self.right, self.mix, self.head = (
+            nn.Linear(6, 4),
+            nn.Linear(6, 5),
+            nn.Bilinear(4, 5, 6),
+            nn.Linear(6, 3),
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(torch.tanh(self.mix(torch.tanh(self.left(x)), torch.tanh(self.right(x)))))
@@ -515,14 +526,19 @@ CASES = [
     Case("split_three", SplitThree, 3 + 5),
     Case("chunk_uneven", ChunkUneven, 5, {"conv1": HERE}),
     Case("split_uneven", SplitUneven, 8 + 5),
-    Case("split_by_list", SplitList, 5, {"conv1": HERE}),
+    Case("split_by_list", SplitList, 8 + 5),
     Case("tanh_sigmoid", TanhSigmoid, 6 + 4 + 5, {"head": "network output"}, lambda: torch.randn(2, 2, 9)),
     Case("c2f_chunk", lambda: C2f(False), 7 + 4 + 5 + 5 + 6),
     Case("c2f_split", lambda: C2f(True), 7 + 4 + 5 + 5 + 6),
     Case("cross_stage_partial", CrossStagePartial, 4 + 4 + 5 + 6),
     Case("spatial_pyramid", SpatialPyramid, 4 + 6),
     Case("shufflenet_down", ShuffleNetDown, 6 + 4 + 4),
-    Case("shufflenet_v2", ShuffleNetV2, 6 + 4 + 4 + 2),
+    Case(
+        "shufflenet_v2",
+        ShuffleNetV2,
+        6 + 4 + 4 + 2,
+        short="where groups and positions leave equally many units, the groups are taken for the unit",
+    ),
     Case("channel_shuffle_layer", ShuffleByTorch, 4 + 5),
     Case("grouped_shuffle", GroupedShuffle, 5),
     Case("cat_with_itself", CatWithItself, 8 + 5),
@@ -549,7 +565,7 @@ CASES = [
     Case("im2col", Im2Col, 8 + 5),
     Case("fold", FoldOverlap, 8 + 5),
     Case("baddbmm", BatchedSum, 8 + 5),
-    Case("bilinear_pool", BilinearPool, 4 + 5, {}, vectors),
+    Case("bilinear_pool", BilinearPool, 7 + 4 + 5, {}, vectors, short="a column belongs to one unit only"),
     Case("bilinear_layer", BilinearLayer, 4 + 5 + 6, {}, vectors),
     Case("distances", Distances, 7, {"embed": "cdist"}, vectors),
     Case("gather_positions", TakeAlong, 8 + 5),

@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.utils import parametrizations
 
 from tests.nets import ConvBN, PlainCNN, ResNet
 from tests.zoo.case import Case, image
@@ -269,18 +268,6 @@ class ComplexParameter(nn.Module):
         return self.head((torch.tanh(self.encode(x)).to(torch.complex64) @ self.mix).abs())
 
 
-class WeightNormalised(nn.Module):
-    """The parametrised weight of `conv2` is computed from data; `conv3` is not."""
-
-    def __init__(self, wrap: Any) -> None:
-        super().__init__()
-        self.conv1, self.conv2 = nn.Conv2d(3, 8, 3), wrap(nn.Conv2d(8, 6, 3))
-        self.conv3, self.head = nn.Conv2d(6, 5, 1), nn.Linear(5, 4)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.head(F.relu(self.conv3(F.relu(self.conv2(F.relu(self.conv1(x)))))).mean((2, 3)))
-
-
 class TeacherMask(nn.Module):
     """A buffer that the forward pass itself writes to."""
 
@@ -323,7 +310,5 @@ CASES = [
     Case("bfloat16", lambda: ResNet().bfloat16(), 40, inputs=lambda: image().bfloat16()),
     Case("complex", ComplexNet, 6 + 5, {}, lambda: torch.randn(2, 2, 9, dtype=torch.complex64)),
     Case("complex_parameter", ComplexParameter, 6 + 5, {}, lambda: torch.randn(3, 4)),
-    Case("weight_norm", lambda: WeightNormalised(parametrizations.weight_norm), 5, {"conv1": "computed from"}),
-    Case("spectral_norm", lambda: WeightNormalised(parametrizations.spectral_norm), 5, trains=False),
     Case("own_running_average", TeacherMask, 8 + 5),
 ]  # fmt: skip

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from prunekit import PrunableNetwork
@@ -18,9 +18,6 @@ steps = st.lists(
 )
 
 
-@settings(
-    deadline=None, derandomize=True, max_examples=40, print_blob=False, suppress_health_check=[HealthCheck.too_slow]
-)
 @given(steps=steps, seed=st.integers(0, 1000))
 def test_masked_equals_compacted(steps: list[Step], seed: int) -> None:
     _check(steps, seed)

@@ -125,7 +125,7 @@ class FusedProjection(nn.Module):
         self.qkv, self.proj = nn.Linear(8, 24), nn.Linear(8, 8)
 
     def forward(self, x: Tensor) -> Tensor:
-        batch, length, channels = x.shape
+        batch, length, _ = x.shape
         qkv = self.qkv(x).reshape(batch, length, 3, self.num_heads, self.head_dim).permute(2, 0, 3, 1, 4)
         query, key, value = qkv.unbind(0)
         scores = (query * self.scale @ key.transpose(-2, -1)).softmax(-1)
@@ -324,7 +324,9 @@ class WindowAttention(nn.Module):
         batch, height, width, channels = x.shape
         if self.shift:
             x = torch.roll(x, (-self.shift, -self.shift), (1, 2))
-        windows = x.view(batch, height // 2, 2, width // 2, 2, channels).permute(0, 1, 3, 2, 4, 5).reshape(-1, 4, channels)
+        windows = (
+            x.view(batch, height // 2, 2, width // 2, 2, channels).permute(0, 1, 3, 2, 4, 5).reshape(-1, 4, channels)
+        )
         qkv = self.qkv(windows).reshape(-1, 4, 3, self.num_heads, self.head_dim).permute(2, 0, 3, 1, 4)
         query, key, value = qkv[0], qkv[1], qkv[2]
         scores = (query * self.head_dim**-0.5) @ key.transpose(-2, -1)
@@ -434,7 +436,11 @@ class ChannelTransposed(nn.Module):
         super().__init__()
         self.num_heads = 4
         self.temperature = nn.Parameter(torch.ones(4, 1, 1))
-        self.qkv, self.depthwise, self.out = nn.Conv2d(3, 24, 1), nn.Conv2d(24, 24, 3, padding=1, groups=24), nn.Conv2d(8, 4, 1)
+        self.qkv, self.depthwise, self.out = (
+            nn.Conv2d(3, 24, 1),
+            nn.Conv2d(24, 24, 3, padding=1, groups=24),
+            nn.Conv2d(8, 4, 1),
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[2:]
@@ -487,7 +493,13 @@ CASES = [
     Case("grouped_queries_normalised", lambda: block(lambda: GroupedQueries(norm=True)), 2 + 12, inputs=tokens),
     Case("grouped_queries_interleaved", lambda: block(GroupedByInterleave), 2 + 12, inputs=tokens),
     Case("grouped_queries_by_torch", lambda: block(GroupedByTorch), 2 + 12, inputs=tokens),
-    Case("multi_query", lambda: block(MultiQuery), 4 + 12, {"attention.v_proj": ""}, tokens),
+    Case(
+        "multi_query",
+        lambda: block(MultiQuery),
+        4 + 12,
+        inputs=tokens,
+        short="an expanded dimension that a view merges with the batch meets the heads of the query",
+    ),
     Case("packed_swiglu", lambda: nn.Sequential(PackedSwiGLU(), nn.Linear(8, 3)), 8 + 12, inputs=tokens),
     Case("llama", Llama, 2 + 12, {"mlp.down_proj": INPUT}, tokens),
     Case("swin", Swin, 2 * (4 + 12), {}, grid),

@@ -108,8 +108,10 @@ def _grouped(call: Call, inputs: list[Tensor], weight: Tensor, transposed: bool)
 
 
 def _dynamic(call: Call, inputs: list[Tensor], weight: Tensor, bias: Tensor | None) -> None:
-    """Freeze everything: the weight is itself computed from data."""
-    text = "convolved with a weight that is computed from data"
+    """Freeze everything: the weight is computed from data, or from parameters in a way that mixes its channels."""
+    text = "convolved with a weight that is computed by the model's code"
+    for factor in call.factors(weight):
+        call.mark_producer(factor)
     for factor in inputs:
         call.freeze(factor, text)
     call.freeze_all([tensor for tensor in (weight, bias) if isinstance(tensor, torch.Tensor)], text)

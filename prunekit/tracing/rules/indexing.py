@@ -28,6 +28,13 @@ def embedding(call: Call) -> None:
     call.set(call.out, made)
 
 
+@rule("_embedding_bag", "_embedding_bag_forward_only")
+def embedding_bag(call: Call) -> None:
+    """Make channels from the columns of a table whose entries are added up, averaged or compared."""
+    embedding(call)
+    call.freeze_all([tensor for tensor in call.inputs if tensor is not call["weight"]], "used as an index")
+
+
 @rule("index_select")
 def index_select(call: Call) -> None:
     """Keep labels along the dimensions that are not selected from."""

@@ -46,6 +46,17 @@ def move(call: Call) -> None:
     _finish(call, source, results)
 
 
+@rule("transpose_", "t_", "unsqueeze_", "squeeze_", "swapdims_")
+def move_in_place(call: Call) -> None:
+    """Run the operation on a copy of each factor."""
+    source = call.inputs[0]
+    if call.name == "squeeze_":
+        call.freeze_all([source], "squeezed in place")
+    numbers = list(call.arguments.values())[1:]
+    moved = [getattr(factor, call.name.removesuffix("_"))(*numbers) for factor in call.factors(source)]
+    call.set(call.out, moved)
+
+
 @rule_where(lambda operation: operation.is_view)
 def move_view(call: Call) -> None:
     """Run a view on each factor."""
