@@ -740,7 +740,8 @@ def test_nothing_to_prune_lists_what_blocks() -> None:
         PrunableNetwork(module, X)
     assert str(caught.value) == (
         "Sequential has no filter that can be removed. What blocks its layers:\n"
-        "  0: group norm with one group normalises over all channels together (norms=\"subset\" lets them be pruned) in '1'\n"
+        "  0: group norm with one group normalises over all channels together "
+        "(norms=\"subset\" lets them be pruned) in '1'\n"
         "  2: softmax over channels in '3'"
     )
     with pytest.raises(NothingToPruneError, match="it has no layer that makes channels"):

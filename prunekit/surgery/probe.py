@@ -3,6 +3,7 @@
 import itertools
 import re
 from collections.abc import Callable, Hashable, Iterator, Sequence
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,9 +51,8 @@ def prove(module: nn.Module, graph: UnitGraph) -> tuple[UnitGraph, tuple[Repair,
             number += 1
             continue
         number = 0
-        found = find_repairs(
-            module, graph, repairs, failures, lambda tried: next(iter(probe(graph, tried, removed)), None), hopeless
-        )
+        attempt = partial(_first_failure, graph, removed)
+        found = find_repairs(module, graph, repairs, failures, attempt, hopeless)
         if found:
             repairs += found
         else:
@@ -164,10 +164,14 @@ def _stands_fewest(graph: UnitGraph, repairs: tuple[Repair, ...]) -> bool:
     return not any(probe(graph, repairs, removed) for removed in removals)
 
 
+def _first_failure(graph: UnitGraph, removed: BoolArray, repairs: tuple[Repair, ...]) -> Failure | None:
+    return next(iter(probe(graph, repairs, removed)), None)
+
+
 def _freeze(
     module: nn.Module, graph: UnitGraph, repairs: tuple[Repair, ...], failures: Sequence[Failure], removed: BoolArray
 ) -> UnitGraph:
-    """Freeze what the first failing operation works on, at least one unit, and the same in modules of the same class."""
+    """Freeze what the first failing operation works on, at least one unit, and the same in its twins."""
     blocked = []
     first = graph.trace.runs[failures[0].run].operations[failures[0].operation]
     for failure in failures:

@@ -91,7 +91,7 @@ class LabelTable:
         self._edges.append(pairs)
 
     def tie_across(self, wide: Tensor, narrow: Tensor, reason: Reason) -> None:
-        """Declare labels equal to those of an array with fewer dimensions, unless all of these stay: see `UnitGraph`."""
+        """Declare labels equal to those of fewer dimensions, unless all of these stay: see `UnitGraph`."""
         self.across.append((wide, narrow, reason))
 
     def tie_roles(self, left: Tensor, right: Tensor) -> None:
@@ -179,7 +179,10 @@ class CheckingTable(LabelTable):
     def is_one_unit(self, labels: Tensor) -> bool:
         """Return whether labels belong to one component."""
         known = labels.reshape(-1).numpy()
-        return bool((known < self._base).all()) and np.unique(self._components[known]).size == 1
+        if not known.size or known.max() >= self._base:
+            return False
+        components = self._components[known]
+        return bool((components == components[0]).all())
 
     def tie(self, left: Tensor, right: Tensor, reason: Reason) -> None:
         """Raise `LabelConflictError` if two known labels belong to different components."""

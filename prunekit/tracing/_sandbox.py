@@ -18,7 +18,6 @@ from prunekit.tracing._path import ModulePath
 from prunekit.tracing._stand_in import stand_in_for_norm_
 from prunekit.tracing.multihead import use_compact_attention_
 
-
 Tensors = Literal["meta", "fake", "real"]
 """What a copy is made of, from the fastest to what runs everything."""
 

@@ -154,10 +154,7 @@ class Tracer(TorchDispatchMode):
         if func in _RESHAPES_IN_PLACE:
             self._keep_as_it_was(args[0])
         try:
-            if self._memory:
-                result = func(*args, **kwargs)
-            else:
-                result = run_without_memory(func, args, kwargs, self._meta)
+            result = func(*args, **kwargs) if self._memory else run_without_memory(func, args, kwargs, self._meta)
         except Exception as exc:
             outputs = self.mend(recorded_name(func), exc) if isinstance(func, OpOverload) else None
             if outputs is None:
@@ -171,7 +168,7 @@ class Tracer(TorchDispatchMode):
         return result
 
     def _keep_as_it_was(self, tensor: Tensor) -> None:
-        """Put another tensor with its shape and labels into the records, before a tensor gets another shape in place."""
+        """Let the records hold a tensor as it is, before it gets another shape in place."""
         with _disable_current_modes():
             before = tensor.detach()
         self.store[before] = self.store[tensor]

@@ -226,7 +226,7 @@ class CatFlattened(nn.Module):
 
 
 class CatScales(nn.Module):
-    """Detection heads: one layer reads maps of two sizes, which are joined along the positions. Both have the same 6."""
+    """Detection heads: one layer reads maps of two sizes, joined along the positions. Both have the same 6."""
 
     def __init__(self) -> None:
         super().__init__()

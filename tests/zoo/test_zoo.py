@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from prunekit import PrunableNetwork, analyze
-from prunekit.exceptions import NothingToPruneError
+from prunekit.exceptions import NothingToPruneError, PrunekitError
 from prunekit.network import NetworkSnapshot
 from tests.zoo import (
     attention,
@@ -21,7 +21,7 @@ from tests.zoo import (
     surroundings,
     transformers,
 )
-from tests.zoo.case import Case
+from tests.zoo.case import Case, image
 from tests.zoo.check import Given, assert_same_outputs, remove, train
 
 FAMILIES = (convolutional, movement, reshaping, normalisation, attention, transformers, sharing, surroundings)
@@ -141,3 +141,8 @@ def test_nothing_to_prune(case: Case) -> None:
         assert reason in table.loc[layer, "blocked_by"]
     assert not table.num_prunable.any()
     assert np.isclose(table.attrs["totals"]["params"]["reduction"], 0.0)
+
+
+def test_scripted_parts_are_refused() -> None:
+    with pytest.raises(PrunekitError, match="Script"):
+        PrunableNetwork(sharing.Scripted(), image())

@@ -29,12 +29,13 @@ def attention(call: Call) -> None:
     for other in others:
         _tie_heads(call, found, _heads(call, other), other)
     if isinstance(mask, Tensor):
-        padded = [left_padded(factor, query.dim()) for factor in call.factors(mask)]
-        along_heads = [factor for factor in padded if tracked(factor) == (1,)]
-        for factor in padded:
-            if tracked(factor) != (1,):
+        masked: _Heads = {}
+        for factor in (left_padded(factor, query.dim()) for factor in call.factors(mask)):
+            if tracked(factor) == (1,):
+                masked[1,] = factor
+            else:
                 call.freeze(factor, "mask of an attention")
-        _tie_heads(call, found, {(1,): factor for factor in along_heads}, mask)
+        _tie_heads(call, found, masked, mask)
     call.set(call.out, found.values())
 
 
