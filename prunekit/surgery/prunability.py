@@ -86,7 +86,7 @@ def check_module(module: object) -> nn.Module:
     Raises
     ------
     ParameterTypeError
-        If it is no module, or a compiled TorchScript one.
+        If it is no module, or holds a compiled TorchScript one.
     """
     module = getattr(module, "_orig_mod", module)
     if isinstance(module, type) or not isinstance(module, nn.Module):
@@ -95,11 +95,12 @@ def check_module(module: object) -> nn.Module:
             f"Got {module.__name__ if isinstance(module, type) else type(module).__name__}"
             f"{' itself, not an instance of it,' if isinstance(module, type) else ''} instead."
         )
-    if isinstance(module, torch.jit.ScriptModule):
-        raise ParameterTypeError(
-            "The 'module' parameter of PrunableNetwork must be a torch.nn.Module in Python. Got a TorchScript module "
-            "instead: prune the original and script the result."
-        )
+    for path, part in module.named_modules():
+        if isinstance(part, torch.jit.ScriptModule):
+            raise ParameterTypeError(
+                "The 'module' parameter of PrunableNetwork must be a torch.nn.Module in Python. Got a TorchScript module "
+                f"instead{f' in {path!r}' if path else ''}: prune the original and script the result."
+            )
     return module
 
 

@@ -130,6 +130,7 @@ def _trace_once(
         return labels
 
     sandbox = Sandbox(module, tensors, norms)
+    failure: Exception | None = None
     with sandbox.opened() as duplicate:
         tracer = Tracer(duplicate, sandbox.path, table, draw)
         ready = sandbox.prepare(inputs)
@@ -139,9 +140,13 @@ def _trace_once(
             if sandbox.tensors == "real" or not follower.is_same(ready.args, ready.kwargs):
                 runs.append(tracer.forward(ready.args, ready.kwargs, training=True))
         except Exception as exc:
-            if sandbox.tensors != "real" and _trains(module, inputs):
-                raise  # only without memory it does not
-            _check_all_used(duplicate, runs[0], exc)
+            failure = exc
+            unused = _unused(duplicate, runs[0])
+    if failure is not None:
+        if sandbox.tensors != "real" and _trains(module, inputs):
+            raise failure  # only without memory it does not
+        if unused is not None:
+            raise InputError(_describe_unused(module, unused, failure)) from failure
     return Trace(table, tracer.store, tuple(axes), tuple(runs), inputs, batch_size, sandbox)
 
 
@@ -158,16 +163,19 @@ def _trains(module: nn.Module, inputs: Inputs) -> bool:
     return True
 
 
-def _check_all_used(module: nn.Module, run: RunRecord, failure: Exception) -> None:
-    """Refuse a network that does not run in training mode if that mode has parameters of its own."""
+def _unused(module: nn.Module, run: RunRecord) -> str | None:
+    """Return the first parameter that a run does not use, None if it uses all."""
     used = {id(tensor) for record in run.operations for tensor in record.inputs}
-    for name, parameter in module.named_parameters():
-        if id(parameter) not in used:
-            raise InputError(
-                f"{type(module).__name__} does not run in training mode on the example inputs, and '{name}' is not "
-                "used in eval mode, so it cannot be told what reads or makes its channels. Give example inputs that "
-                f"training takes as well. Got {type(failure).__name__}: {failure}"
-            ) from failure
+    return next((name for name, parameter in module.named_parameters() if id(parameter) not in used), None)
+
+
+def _describe_unused(module: nn.Module, name: str, failure: Exception) -> str:
+    """Return a sentence on a network that does not run in training mode though that mode has parameters of its own."""
+    return (
+        f"{type(module).__name__} does not run in training mode on the example inputs, and '{name}' is not used in eval "
+        "mode, so it cannot be told what reads or makes its channels. Give example inputs that training takes as well. "
+        f"Got {type(failure).__name__}: {failure}"
+    )
 
 
 def describe_misfit(module: nn.Module, inputs: Inputs, failure: Exception | None) -> str:
