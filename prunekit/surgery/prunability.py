@@ -98,8 +98,8 @@ def check_module(module: object) -> nn.Module:
     for path, part in module.named_modules():
         if isinstance(part, torch.jit.ScriptModule):
             raise ParameterTypeError(
-                "The 'module' parameter of PrunableNetwork must be a torch.nn.Module in Python. Got a TorchScript module "
-                f"instead{f' in {path!r}' if path else ''}: prune the original and script the result."
+                "The 'module' parameter of PrunableNetwork must be a torch.nn.Module in Python. Got a TorchScript "
+                f"module instead{f' in {path!r}' if path else ''}: prune the original and script the result."
             )
     return module
 

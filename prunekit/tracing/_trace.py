@@ -172,8 +172,9 @@ def _unused(module: nn.Module, run: RunRecord) -> str | None:
 def _describe_unused(module: nn.Module, name: str, failure: Exception) -> str:
     """Return a sentence on a network that does not run in training mode though that mode has parameters of its own."""
     return (
-        f"{type(module).__name__} does not run in training mode on the example inputs, and '{name}' is not used in eval "
-        "mode, so it cannot be told what reads or makes its channels. Give example inputs that training takes as well. "
+        f"{type(module).__name__} does not run in training mode on the example inputs, and '{name}' is not used in "
+        "eval mode, so it cannot be told what reads or makes its channels. Give example inputs that training takes as "
+        "well. "
         f"Got {type(failure).__name__}: {failure}"
     )
 

@@ -261,10 +261,11 @@ class Tracer(TorchDispatchMode):
             self._check_views(call, written, before)
 
     def _give_up(self, call: Call, text: str) -> None:
-        """Freeze what goes into an operation; what comes out carries no labels."""
+        """Freeze what goes into an operation; what comes out carries no labels unless it also went in."""
         call.freeze_all(call.inputs, text)
         for out in call.outputs:
-            self.store[out] = ()
+            if not any(out is tensor for tensor in call.inputs):
+                self.store[out] = ()
 
     def _check_views(self, call: Call, written: Tensor, before: tuple[Tensor, ...]) -> None:
         """Freeze what an in-place operation put into a tensor whose memory other tensors see."""

@@ -1,7 +1,6 @@
-"""Sizes that a module holds in its attributes are found, in many alike modules at once, and blame falls on the right."""
+"""Sizes that a module holds in its attributes are found, in many alike modules at once."""
 
 import sys
-from collections.abc import Iterator
 
 import pytest
 import torch
@@ -51,7 +50,7 @@ class Folded(nn.Module):
 
 
 @pytest.fixture
-def probes(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+def probes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Count the probes."""
     module, numbers = sys.modules["prunekit.surgery.probe"], list[int]()
     original = module.probe
@@ -61,7 +60,7 @@ def probes(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
         return original(*args, **kwargs)
 
     monkeypatch.setattr(module, "probe", counted)
-    yield numbers
+    return numbers
 
 
 def test_numbers_of_a_tuple_are_set() -> None:

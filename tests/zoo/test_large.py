@@ -36,7 +36,7 @@ UNITS: dict[tuple[str, str], int | None] = {
     ("transformers", "qwen2"): None,
     ("transformers", "t5"): None,
     ("transformers", "swin"): None,
-    ("transformers", "segformer"): None,
+    ("transformers", "wav2vec2"): None,
 }
 """Networks with the number of their units, where it was worked out or is known from elsewhere."""
 
