@@ -44,7 +44,9 @@ def main() -> None:
         return
     RESULTS.mkdir(exist_ok=True)
     if not options.render:
-        work = [(entry, name) for entry in entries(tuple(options.list), options.only) for name in options.library]
+        done = {(row["list"], row["network"], row["library"]) for row in _read()} if options.missing else set()
+        chosen = [(entry, name) for entry in entries(tuple(options.list), options.only) for name in options.library]
+        work = [(entry, name) for entry, name in chosen if (entry.list, entry.name, name) not in done]
         _describe_machine(options)
         with ThreadPoolExecutor(options.jobs) as pool:
             for row in pool.map(lambda job: run_apart(job[0], job[1], options.limit), work):
@@ -60,6 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--library", nargs="+", choices=LIBRARIES, default=list(LIBRARIES), help="by default both")
     parser.add_argument("--limit", type=float, default=120.0, help="seconds for each network")
     parser.add_argument("--jobs", type=int, default=1, help="networks to run at the same time")
+    parser.add_argument("--missing", action="store_true", help="go on: only what was not measured yet")
     parser.add_argument("--render", action="store_true", help="only write the table from what was measured")
     parser.add_argument("--one", nargs=2, metavar=("LIST", "NAME"), help="measure one network in this process")
     return parser
@@ -154,7 +157,10 @@ def _append(row: Row) -> None:
 
 def _read() -> list[dict[str, str]]:
     """Return the last row of every network and library."""
-    with (RESULTS / "zoo.csv").open(newline="", encoding="utf-8") as file:
+    path = RESULTS / "zoo.csv"
+    if not path.exists():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
         last = {(row["list"], row["network"], row["library"]): row for row in csv.DictReader(file)}
     return [last[key] for key in sorted(last)]
 

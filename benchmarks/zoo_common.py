@@ -121,7 +121,7 @@ def _no_dropout(module: nn.Module) -> Iterator[None]:
     """Switch off what draws random numbers for each channel or sample."""
     changed = []
     for part in module.modules():
-        for name in ("p", "drop_prob", "dropout", "attention_dropout", "activation_dropout", "layerdrop"):
+        for name in ("p", "drop_prob", "dropout", "attention_dropout", "activation_dropout", "layerdrop", "drop_rate"):
             value = vars(part).get(name)
             if isinstance(value, float) and value:
                 changed.append((part, name, value))

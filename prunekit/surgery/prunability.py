@@ -1,6 +1,8 @@
 """Whether a network can be pruned at all: its proven units, and what blocks the rest."""
 
-from collections.abc import Iterable
+import gc
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
@@ -48,7 +50,7 @@ def prove_units(
     tuple of UnitGraph and tuple of Repair
         Units, and the attributes to set when they are removed.
     """
-    with torch.inference_mode(False):  # in which composite operations would not be told apart
+    with _without_collection(), torch.inference_mode(False):  # in which composite operations would not be told apart
         return _prove_units(module, inputs, include, exclude, norms)
 
 
@@ -67,6 +69,18 @@ def _prove_units(
         hit = set(graph.layers) - matching if name == "include" else matching
         blocked += [(graph.filters_of(layer), reason) for layer in graph.layers if layer in hit]
     return prove(module, graph.with_blocked(blocked) if blocked else graph)
+
+
+@contextmanager
+def _without_collection() -> Iterator[None]:
+    """Pause Python's collector, which would search the many objects of a trace again and again: they all stay."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def check_module(module: object) -> nn.Module:
