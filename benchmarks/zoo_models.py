@@ -165,8 +165,7 @@ _TEXT = {
 }
 _DECODER = _TEXT | {"num_key_value_heads": 2, "head_dim": 16, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
 _T5 = {"vocab_size": 1000, "d_model": 64, "d_kv": 16, "d_ff": 128, "num_layers": 2, "num_heads": 4}
-_SEQ2SEQ = {
-    "vocab_size": 1000,
+_ENCODER_DECODER = {
     "d_model": 64,
     "encoder_layers": 2,
     "decoder_layers": 2,
@@ -175,6 +174,7 @@ _SEQ2SEQ = {
     "encoder_ffn_dim": 128,
     "decoder_ffn_dim": 128,
 }
+_SEQ2SEQ = _ENCODER_DECODER | {"vocab_size": 1000}
 _AUDIO = {
     "vocab_size": 32,
     "hidden_size": 64,
@@ -252,17 +252,11 @@ _IMAGES: dict[str, Described] = {
     "detr": (
         "DetrConfig",
         "DetrForObjectDetection",
-        {
+        _ENCODER_DECODER
+        | {
             "use_timm_backbone": False,
             "backbone_config": {"model_type": "resnet", "out_features": ["stage4"]},
             "use_pretrained_backbone": False,
-            "d_model": 64,
-            "encoder_layers": 2,
-            "decoder_layers": 2,
-            "encoder_attention_heads": 4,
-            "decoder_attention_heads": 4,
-            "encoder_ffn_dim": 128,
-            "decoder_ffn_dim": 128,
         },
     ),
     "dinov2": (

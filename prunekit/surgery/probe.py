@@ -138,7 +138,7 @@ def _spreads_for(graph: UnitGraph) -> tuple[Spread, ...]:
 
 
 def _keeping(graph: UnitGraph, removed: BoolArray, at_least: int, *, backwards: bool = False) -> BoolArray:
-    """Return removed units with so many given back that every dimension of a parameter keeps enough indices."""
+    """Return removed units with so many given back that every labelled dimension keeps enough indices."""
     removed = removed.copy()
     for group in graph.groups:
         wanted = min(max(group.minimum, at_least), group.units.size)
@@ -151,7 +151,7 @@ def _keeping(graph: UnitGraph, removed: BoolArray, at_least: int, *, backwards: 
 
 
 def _stands_fewest(graph: UnitGraph, repairs: tuple[Repair, ...]) -> bool:
-    """Return whether the network stands the probes also where they leave one index of a parameter's dimension."""
+    """Return whether the network stands the probes also where they leave one index of a labelled dimension."""
     everything = np.ones(graph.n_units, dtype=bool)
     spreads = _spreads_for(graph)
     if spreads is _FEW_SPREADS:
@@ -230,6 +230,7 @@ def _culprits(graph: UnitGraph, repairs: tuple[Repair, ...], failure: Failure, r
 
 
 _MOST_GUESSES = 3
+"""How many tensors before a failure are suspected; each costs a probe."""
 
 
 def _counted_by(graph: UnitGraph, failure: Failure, kept: BoolArray) -> Iterator[NDArray[np.int64]]:
