@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from prunekit.surgery.attributes import Repair, labels_along, repairs_without_parameters
 from prunekit.surgery.probing import Failure, probe
 from prunekit.surgery.repairing import find_repairs
+from prunekit.surgery.spreads import Spread, computes_sizes, half, is_large, keeping, spreads_for, varied
 from prunekit.tracing import OperationRecord, Reason, UnitGraph, tracked
 
 BoolArray = NDArray[np.bool_]
-Spread = Callable[[UnitGraph], BoolArray]
 
 
 def prove(module: nn.Module, graph: UnitGraph) -> tuple[UnitGraph, tuple[Repair, ...]]:
@@ -40,12 +40,31 @@ def prove(module: nn.Module, graph: UnitGraph) -> tuple[UnitGraph, tuple[Repair,
     kept. Every operation must be the one of the dense run, with the shape and the numbers that the labels foretell, and
     wherever labels meet they must be the same ones. So not only a wrong shape is found, but also data that ends up in
     the wrong place. Each spread leaves at least two indices of every labelled dimension; whether one is enough is
-    tried last, since torch takes other paths for a size of 1: where it is not, two must stay.
+    tried last, since torch takes other paths for a size of 1: where it is not, two must stay. In large networks one
+    removal does both, if it works.
     """
     repairs = repairs_without_parameters(module, graph)
+    if is_large(graph):
+        if computes_sizes(graph):
+            graph, repairs = _settle(module, graph, repairs, lambda _: (half,))
+        if not graph.n_units or not probe(graph, repairs, keeping(graph, varied(graph), 1)):
+            return graph, repairs
+    graph, repairs = _settle(module, graph, repairs, spreads_for)
+    if graph.n_units and not _stands_fewest(graph, repairs):
+        graph = graph.with_at_least(2)
+    return graph, repairs
+
+
+def _settle(
+    module: nn.Module,
+    graph: UnitGraph,
+    repairs: tuple[Repair, ...],
+    spreads_for: Callable[[UnitGraph], tuple[Spread, ...]],
+) -> tuple[UnitGraph, tuple[Repair, ...]]:
+    """Repair and freeze until the network stands all spreads, each of which leaves two indices of each dimension."""
     number, hopeless = 0, set[Hashable]()
-    while graph.n_units and number < len(spreads := _spreads_for(graph)):
-        removed = _keeping(graph, spreads[number](graph), 2)
+    while graph.n_units and number < len(spreads := spreads_for(graph)):
+        removed = keeping(graph, spreads[number](graph), 2)
         failures = probe(graph, repairs, removed, mends=True)
         if not failures:
             number += 1
@@ -57,109 +76,19 @@ def prove(module: nn.Module, graph: UnitGraph) -> tuple[UnitGraph, tuple[Repair,
             repairs += found
         else:
             graph = _freeze(module, graph, repairs, failures, removed)
-    if graph.n_units and not _stands_fewest(graph, repairs):
-        graph = graph.with_at_least(2)
     return graph, repairs
-
-
-def _random(fraction: float, seed: int) -> Spread:
-    def spread(graph: UnitGraph) -> BoolArray:
-        return np.random.default_rng(seed).random(graph.n_units) < fraction
-
-    return spread
-
-
-def _half(graph: UnitGraph) -> BoolArray:
-    return np.random.default_rng(0).random(graph.n_units) < 0.5
-
-
-def _other_half(graph: UnitGraph) -> BoolArray:
-    return ~_half(graph)
-
-
-def _first_of_each(graph: UnitGraph) -> BoolArray:
-    return _of_each_layer(graph, slice(0, 1))
-
-
-def _last_of_each(graph: UnitGraph) -> BoolArray:
-    return _of_each_layer(graph, slice(-1, None))
-
-
-def _every_second(graph: UnitGraph) -> BoolArray:
-    return _of_each_layer(graph, slice(0, None, 2))
-
-
-def _every_other_second(graph: UnitGraph) -> BoolArray:
-    return _of_each_layer(graph, slice(1, None, 2))
-
-
-def _mixed(graph: UnitGraph) -> BoolArray:
-    """Return removed units: by turns of the layers their first, their last, or a third of them."""
-    removed = np.zeros(graph.n_units, dtype=bool)
-    random = np.random.default_rng(5)
-    for number, layer in enumerate(graph.layers):
-        units = graph.unit_of_label[graph.filters_of(layer)]
-        units = units[units >= 0]
-        which = (units[:1], units[-1:], units[random.random(units.size) < 0.3])[number % 3]
-        removed[which] = True
-    return removed
-
-
-def _of_each_layer(graph: UnitGraph, which: slice) -> BoolArray:
-    """Return removed units: some of the filters of each layer, with all that goes with them."""
-    removed = np.zeros(graph.n_units, dtype=bool)
-    for layer in graph.layers:
-        units = graph.unit_of_label[graph.filters_of(layer)]
-        removed[units[units >= 0][which]] = True
-    return removed
-
-
-_SPREADS: tuple[Spread, ...] = (
-    _half,
-    _other_half,
-    _first_of_each,
-    _last_of_each,
-    _every_second,
-    _every_other_second,
-)
-"""Which units the probes remove, by turns; together they catch whatever counts channels from either end."""
-
-_MORE_SPREADS = tuple(_random(fraction, seed) for seed, fraction in enumerate((0.15, 0.3, 0.7, 0.85), start=1))
-"""In small networks, where few units let mistakes cancel out by chance, and where a probe costs little."""
-
-_FEW_SPREADS: tuple[Spread, ...] = (_half, _mixed)
-"""In large networks, where hardly anything can cancel out: no size that is removed is like another."""
-
-
-def _spreads_for(graph: UnitGraph) -> tuple[Spread, ...]:
-    if graph.n_units <= 64:
-        return _SPREADS + _MORE_SPREADS
-    return _SPREADS if graph.n_units <= 1024 else _FEW_SPREADS
-
-
-def _keeping(graph: UnitGraph, removed: BoolArray, at_least: int, *, backwards: bool = False) -> BoolArray:
-    """Return removed units with so many given back that every labelled dimension keeps enough indices."""
-    removed = removed.copy()
-    for group in graph.groups:
-        wanted = min(max(group.minimum, at_least), group.units.size)
-        own = group.units[group.units >= 0]
-        for unit in np.unique(own[removed[own]])[:: -1 if backwards else 1]:
-            if group.units.size - int(removed[own].sum()) >= wanted:
-                break
-            removed[unit] = False
-    return removed
 
 
 def _stands_fewest(graph: UnitGraph, repairs: tuple[Repair, ...]) -> bool:
     """Return whether the network stands the probes also where they leave one index of a labelled dimension."""
     everything = np.ones(graph.n_units, dtype=bool)
-    spreads = _spreads_for(graph)
-    if spreads is _FEW_SPREADS:
-        return not probe(graph, repairs, _keeping(graph, everything, 1))
-    removals = [_keeping(graph, everything, 1, backwards=backwards) for backwards in (False, True)]
+    spreads = spreads_for(graph)
+    if is_large(graph):
+        return not probe(graph, repairs, keeping(graph, everything, 1))
+    removals = [keeping(graph, everything, 1, backwards=backwards) for backwards in (False, True)]
     for spread in spreads:
-        removed = _keeping(graph, spread(graph), 1)
-        if not np.array_equal(removed, _keeping(graph, spread(graph), 2)):
+        removed = keeping(graph, spread(graph), 1)
+        if not np.array_equal(removed, keeping(graph, spread(graph), 2)):
             removals.append(removed)
     return not any(probe(graph, repairs, removed) for removed in removals)
 
@@ -215,7 +144,7 @@ def _culprits(graph: UnitGraph, repairs: tuple[Repair, ...], failure: Failure, r
     for labels in itertools.islice(_counted_by(graph, failure, graph.kept_labels(removed)), _MOST_GUESSES):
         spared = removed.copy()
         spared[graph.unit_of_label[labels]] = False
-        later = probe(graph, repairs, _keeping(graph, spared, 2))
+        later = probe(graph, repairs, keeping(graph, spared, 2))
         if not later or later[0].position > failure.position:
             return labels
     found = []

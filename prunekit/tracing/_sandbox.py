@@ -16,7 +16,7 @@ from prunekit.tracing._inputs import Inputs
 from prunekit.tracing._outputs import named_tensors
 from prunekit.tracing._path import ModulePath
 from prunekit.tracing._stand_in import stand_in_for_norm_
-from prunekit.tracing.multihead import use_compact_attention_
+from prunekit.tracing.multihead import CompactMultiheadAttention, use_compact_attention_
 
 Tensors = Literal["meta", "fake", "real"]
 """What a copy is made of, from the fastest to what runs everything."""
@@ -55,6 +55,8 @@ class Sandbox:
             use_compact_attention_(part)
             if type(part) in _DROPOUTS:
                 part.__class__ = nn.Identity
+            elif type(part) is CompactMultiheadAttention:
+                part.dropout = 0.0
         if tensors != "real":
             for path, dim in norms.items():
                 stand_in_for_norm_(self._copy.get_submodule(path), dim)

@@ -12,6 +12,7 @@ from prunekit.exceptions import InputError
 from prunekit.tracing._follower import Follower
 from prunekit.tracing._inputs import Inputs
 from prunekit.tracing._labels import LabelTable
+from prunekit.tracing._modes import mode_readers
 from prunekit.tracing._records import LabelStore, RunRecord
 from prunekit.tracing._sandbox import Sandbox, Tensors
 from prunekit.tracing._tracer import Tracer
@@ -134,10 +135,13 @@ def _trace_once(
     with sandbox.opened() as duplicate:
         tracer = Tracer(duplicate, sandbox.path, table, draw)
         ready = sandbox.prepare(inputs)
-        runs = [tracer.forward(ready.args, ready.kwargs, training=False)]
-        follower = Follower(duplicate, sandbox.path, runs[0])
+        with mode_readers() as readers:
+            runs = [tracer.forward(ready.args, ready.kwargs, training=False)]
         try:
-            if sandbox.tensors == "real" or not follower.is_same(ready.args, ready.kwargs):
+            if sandbox.tensors == "real" or (
+                readers.can_tell(duplicate)
+                and not Follower(duplicate, sandbox.path, runs[0]).is_same(ready.args, ready.kwargs)
+            ):
                 runs.append(tracer.forward(ready.args, ready.kwargs, training=True))
         except Exception as exc:
             failure = exc

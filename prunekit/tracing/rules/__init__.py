@@ -16,7 +16,7 @@ from prunekit.tracing.rules import (
     reduction,
     spatial,
 )
-from prunekit.tracing.rules._registry import Rule, find_rule, is_pointwise
+from prunekit.tracing.rules._registry import Rule, find_rule, is_pointwise, takes_sizes
 
 __all__ = [
     "Rule",
@@ -32,4 +32,5 @@ __all__ = [
     "normalization",
     "reduction",
     "spatial",
+    "takes_sizes",
 ]

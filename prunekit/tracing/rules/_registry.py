@@ -1,25 +1,34 @@
 """The table operation → rule."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 import torch
 from torch._ops import OpOverload
 
 from prunekit.tracing._call import Call
+from prunekit.tracing._records import OperationRecord
 
 Rule = Callable[[Call], None]
 
 _RULES: dict[str, Rule] = {}
+_SIZELESS = {"permute", "transpose", "t", "unsqueeze"}
 _AFTER: list[tuple[Callable[[OpOverload], bool], Rule]] = []
 
 
-def rule(*names: str) -> Callable[[Rule], Rule]:
-    """Register a rule for ATen operations by name, whatever the overload; a name with ``_`` writes in place."""
+def rule(*names: str, sizeless: bool = False) -> Callable[[Rule], Rule]:
+    """
+    Register a rule for ATen operations by name, whatever the overload; a name with ``_`` writes in place.
+
+    Those that are sizeless take no argument that could be a number of channels, or only one that fails with any other
+    number of them.
+    """
 
     def register(function: Rule) -> Rule:
         for name in names:
             _RULES[name] = function
+        if sizeless:
+            _SIZELESS.update(names)
         return function
 
     return register
@@ -59,3 +68,26 @@ def is_pointwise(operation: OpOverload) -> bool:
     if functional is None:
         return False
     return any(torch.Tag.pointwise in getattr(functional, overload).tags for overload in functional.overloads())
+
+
+def takes_sizes(record: OperationRecord) -> bool:
+    """Return whether an operation takes a number that the code may have computed from a number of channels."""
+    _, name, overload = record.name.split(".") if record.name.count(".") == 2 else ("", "", "")
+    if name == "view":
+        return not _merges(record.inputs[0].shape, record.outputs[0].shape)
+    if name in _SIZELESS:
+        return False
+    operation = getattr(getattr(torch.ops.aten, name, None), overload, None)
+    return operation is None or not is_pointwise(operation)
+
+
+def _merges(old: Sequence[int], new: Sequence[int]) -> bool:
+    """Return whether a shape comes from another one by merging dimensions alone."""
+    rest = iter(old)
+    for size in new:
+        product = next(rest, 0)
+        while product and product < size:
+            product *= next(rest, 0)
+        if product != size:
+            return False
+    return all(size == 1 for size in rest)

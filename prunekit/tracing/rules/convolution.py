@@ -8,7 +8,9 @@ from prunekit.tracing._factors import along, tracked
 from prunekit.tracing.rules._registry import rule
 
 
-@rule("convolution", "_convolution", "convolution_overrideable", "cudnn_convolution", "mkldnn_convolution")
+@rule(
+    "convolution", "_convolution", "convolution_overrideable", "cudnn_convolution", "mkldnn_convolution", sizeless=True
+)
 def convolution(call: Call) -> None:
     """Draw the labels of the outputs from the weight's filters; its columns consume the input's channels."""
     source, weight, bias = call["input"], call["weight"], call["bias"]

@@ -8,7 +8,7 @@ from prunekit.tracing.rules._registry import rule
 from prunekit.tracing.rules.elementwise import WITHOUT_LABELS, combine
 
 
-@rule("mm", "bmm", "mv", "dot", "vdot")
+@rule("mm", "bmm", "mv", "dot", "vdot", sizeless=True)
 def matmul(call: Call) -> None:
     """Contract the last dimension of the first operand with the one but last of the second."""
     call.set(call.out, contract(call, *call.inputs[:2]))
@@ -38,7 +38,7 @@ def bilinear(call: Call) -> None:
         call.freeze(factor, "labelled outside of the channels of a bilinear layer")
 
 
-@rule("addmm", "baddbmm", "addmv")
+@rule("addmm", "baddbmm", "addmv", sizeless=True)
 def add_matmul(call: Call) -> None:
     """Contract, then add the first operand."""
     added, left, right = call.inputs[:3]

@@ -188,7 +188,7 @@ def pad(call: Call) -> None:
     call.set(call.out, factors)
 
 
-@rule("cat", "concat", "_cat")
+@rule("cat", "concat", "_cat", sizeless=True)
 def cat(call: Call) -> None:
     """Concatenate labels; positions of an operand without labels always stay."""
     parts = [tensor for tensor in call.inputs if not (tensor.dim() == 1 and tensor.numel() == 0)]
@@ -196,7 +196,7 @@ def cat(call: Call) -> None:
         _join(call, parts, call["dim"] % call.out.dim())
 
 
-@rule("stack")
+@rule("stack", sizeless=True)
 def stack(call: Call) -> None:
     """Concatenate labels along a new dimension; every operand loses the same positions."""
     dim = call["dim"] % call.out.dim()

@@ -23,6 +23,7 @@ from prunekit.tracing.rules._registry import rule
     "batch_norm",
     "cudnn_batch_norm",
     "miopen_batch_norm",
+    sizeless=True,
 )
 def batch_norm(call: Call) -> None:
     """Tie weight, bias and running statistics, each of shape (channels,), to the channels."""
@@ -52,7 +53,7 @@ def group_norm(call: Call) -> None:
     call.set(call.out, kept)
 
 
-@rule("native_layer_norm", "_fused_rms_norm", "rms_norm")
+@rule("native_layer_norm", "_fused_rms_norm", "rms_norm", sizeless=True)
 def layer_norm(call: Call) -> None:
     """Tie weight and bias to channels that are normalised together; those of several dimensions are frozen."""
     source = call["input"]

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     "argmin",
     "median",
     "nanmedian",
+    sizeless=True,
 )
 def reduce(call: Call) -> None:
     """Drop the reduced dimensions; labels along them are frozen, or collapsed where they describe others too."""

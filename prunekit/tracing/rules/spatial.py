@@ -17,7 +17,7 @@ _NAMES = {
 
 
 def _register(spatial_dims: int, names: str) -> None:
-    @rule(*names.split())
+    @rule(*names.split(), sizeless=True)
     def act_on_channels(call: Call) -> None:
         source = call.inputs[0]
         first = source.dim() - spatial_dims
