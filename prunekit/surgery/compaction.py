@@ -53,12 +53,13 @@ def apply_plan_(module: nn.Module, plan: PruningPlan) -> None:
     for entry in plan.kept:
         entries.setdefault(entry.tensor, []).append(entry)
     finished = {id(dense[name]): _like(_sliced(dense[name], own), dense[name]) for name, own in entries.items()}
-    for part in module.modules():
+    parts = list(module.modules())
+    for part in parts:
         if isinstance(part, nn.MultiheadAttention) and any(id(tensor) in finished for tensor in part.parameters()):
             use_compact_attention_(part)
-    for part in module.modules():
+    for part in parts:
         _replace_(part, finished)
-    for part in module.modules():
+    for part in parts:
         update_attributes_(part)
     for change in plan.attributes:
         write_number_(module.get_submodule(change.module), change.name, change.value)
@@ -69,7 +70,7 @@ def _sliced(tensor: Tensor, entries: list[KeptIndices]) -> Tensor:
         shape = list(tensor.shape)
         for entry in entries:
             shape[entry.dim] = len(entry.indices)
-        return tensor.new_empty(shape)
+        return torch.empty(shape, dtype=tensor.dtype, device=tensor.device)
     result = tensor.detach()
     for entry in entries:
         result = result.index_select(entry.dim, torch.tensor(entry.indices, device=tensor.device))

@@ -69,15 +69,17 @@ def own_parameters(layer: nn.Module) -> list[Tensor]:
         Empty if it has no parameters, buffers or layers inside, or parameters of other shapes.
     """
     own: list[Tensor] = [parameter for parameter in layer._parameters.values() if parameter is not None]
-    if [*layer.children(), *layer.buffers()] or any(map(is_lazy, own)):
+    inside = (*layer._modules.values(), *layer._buffers.values())
+    if not own or any(one is not None for one in inside) or any(map(is_lazy, own)):
         return []
     return own if len({parameter.shape for parameter in own}) == 1 and own[0].dim() == 1 else []
 
 
 def _may_be_norm(layer: nn.Module) -> bool:
     own = own_parameters(layer)
-    one_operation = is_known(layer) or getattr(type(layer), "forward", None) is nn.LayerNorm.forward
-    return len(own) in (1, 2) and own[0].is_floating_point() and not one_operation
+    if len(own) not in (1, 2) or not own[0].is_floating_point():
+        return False
+    return not is_known(layer) and getattr(type(layer), "forward", None) is not nn.LayerNorm.forward
 
 
 _INTERNAL = frozenset(vars(nn.Module()))

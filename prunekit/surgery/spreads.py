@@ -199,6 +199,8 @@ def keeping(graph: UnitGraph, removed: BoolArray, at_least: int, *, backwards: b
     for group in graph.groups:
         wanted = min(max(group.minimum, at_least), group.units.size)
         own = group.units[group.units >= 0]
+        if group.units.size - int(removed[own].sum()) >= wanted:
+            continue
         for unit in np.unique(own[removed[own]])[:: -1 if backwards else 1]:
             if group.units.size - int(removed[own].sum()) >= wanted:
                 break

@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch._ops import OpOverload
 
@@ -32,11 +33,18 @@ def tensors_in(values: Iterable[Any]) -> tuple[Tensor, ...]:
     """Return the tensors among values, looking into lists and tuples."""
     found: list[Tensor] = []
     for value in values:
+        kind = type(value)
+        if kind in _PLAIN:
+            continue
         if isinstance(value, Tensor):
             found.append(value)
-        elif isinstance(value, list | tuple):
+        elif isinstance(value, list | tuple) and value and type(value[0]) is not int:
             found.extend(tensors_in(value))
     return tuple(found)
+
+
+_PLAIN = frozenset({int, float, bool, str, type(None), torch.dtype, torch.device})
+"""Types of arguments that hold no tensors, as lists that begin with a number do not either."""
 
 
 class Call:

@@ -16,6 +16,7 @@ from prunekit.tracing._shapes import run_without_memory
 from prunekit.tracing._source import user_location
 from prunekit.tracing._tracer import (
     COPIES,
+    EMPTY,
     asks_for_shape,
     forward_of_traced_module,
     numbers_of,
@@ -100,8 +101,11 @@ class Follower(TorchDispatchMode):
         return result
 
     def _compare(self, func: OpOverload, args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Any) -> None:
+        outputs = tensors_in([result])
+        if func is EMPTY and not outputs[0].numel():
+            return
         arguments = bind(func, args, kwargs)
-        inputs, outputs = tensors_in(arguments.values()), tensors_in([result])
+        inputs = tensors_in(arguments.values())
         if not outputs:
             if not asks_for_shape(func):
                 self._deviate()

@@ -19,6 +19,7 @@ MISPLACED = "with fewer channels the model's code puts them in other places than
 
 
 IntArray = NDArray[np.int64]
+Edges = tuple[IntArray, IntArray]
 
 
 class LabelConflictError(Exception):
@@ -52,8 +53,8 @@ class LabelTable:
         self.explanations: list[tuple[IntArray, Reason]] = []
         self.normalised: list[tuple[IntArray, Reason]] = []
         self.across: list[tuple[Tensor, Tensor, Reason]] = []
-        self._edges: list[IntArray] = []
-        self._role_edges: list[IntArray] = []
+        self._edges: list[Edges] = []
+        self._role_edges: list[Edges] = []
         self._frozen: list[tuple[IntArray, int]] = []
         self._producers: list[IntArray] = []
         self._consumers: list[IntArray] = []
@@ -83,12 +84,12 @@ class LabelTable:
 
     def tie(self, left: Tensor, right: Tensor, reason: Reason) -> None:
         """Declare two broadcastable arrays of labels equal; what meets `FIXED` is frozen with the reason."""
-        pairs = _pairs(left, right)
-        fixed = (pairs == FIXED).any(axis=1)
-        if fixed.any():
-            self._freeze(pairs[fixed].ravel(), reason)
-            pairs = pairs[~fixed]
-        self._edges.append(pairs)
+        one, other = _pairs(left, right)
+        if not (one.all() and other.all()):
+            fixed = (one == FIXED) | (other == FIXED)
+            self._freeze(np.concatenate([one[fixed], other[fixed]]), reason)
+            one, other = one[~fixed], other[~fixed]
+        self._edges.append((one, other))
 
     def tie_across(self, wide: Tensor, narrow: Tensor, reason: Reason) -> None:
         """Declare labels equal to those of fewer dimensions, unless all of these stay: see `UnitGraph`."""
@@ -189,18 +190,19 @@ class CheckingTable(LabelTable):
         if left is right or self._are_same(left.numpy(), right.numpy()):
             return
         try:
-            pairs = _pairs(left, right)
+            one, other = _pairs(left, right)
         except RuntimeError as exc:
             met = torch.cat([left.reshape(-1), right.reshape(-1)]).unique().numpy()
             raise LabelConflictError(MISPLACED, met[met < self._base]) from exc
-        fresh = (pairs >= self._base).any(axis=1)
-        self._edges.append(pairs[fresh])
-        pairs = pairs[~fresh]
-        differing = pairs[self._components[pairs[:, 0]] != self._components[pairs[:, 1]]]
-        if differing.size:
-            fixed = (differing == FIXED).any(axis=1)
-            if not fixed.all() or self._prunable[differing].any():
-                raise LabelConflictError(MISPLACED, np.unique(differing))
+        fresh = (one >= self._base) | (other >= self._base)
+        self._edges.append((one[fresh], other[fresh]))
+        one, other = one[~fresh], other[~fresh]
+        differing = self._components[one] != self._components[other]
+        if differing.any():
+            one, other = one[differing], other[differing]
+            met = np.union1d(one, other)
+            if not ((one == FIXED) | (other == FIXED)).all() or self._prunable[met].any():
+                raise LabelConflictError(MISPLACED, met)
 
     def tie_across(self, wide: Tensor, narrow: Tensor, reason: Reason) -> None:
         """Check the labels unless those with fewer dimensions always stay."""
@@ -210,12 +212,10 @@ class CheckingTable(LabelTable):
 
     def _are_same(self, left: IntArray, right: IntArray) -> bool:
         """Return whether two arrays of known labels name the same components wherever they meet."""
-        if max(left.max(initial=0), right.max(initial=0)) >= self._base:
-            return False
         try:
             return bool((self._components[left] == self._components[right]).all())
-        except ValueError:
-            return False  # they cannot be broadcast
+        except (ValueError, IndexError):
+            return False  # they cannot be broadcast, or some are fresh
 
     def freeze_alone(self, label: Tensor, reason: Reason) -> None:
         """Do nothing: it may be what is left of several labels."""
@@ -229,9 +229,11 @@ class CheckingTable(LabelTable):
         ndarray of int
             Empty if every fresh label met one component only.
         """
+        if not any(one.size for one, _ in self._edges):
+            return np.zeros(0, np.int64)
         nodes = np.arange(self.size)
         nodes[: self._base] = self._components  # one node for a component, one for a fresh label
-        groups = _components([nodes[edges] for edges in self._edges], self.size)
+        groups = _components([(nodes[one], nodes[other]) for one, other in self._edges], self.size)
         merged, known = np.unique(groups[np.unique(self._components)], return_counts=True)
         labels = np.flatnonzero(self._prunable)
         return labels[np.isin(groups[self._components[labels]], merged[known > 1])]
@@ -249,8 +251,8 @@ class CheckingTable(LabelTable):
             raise LabelConflictError(reason.text, known[known < self._base])
 
 
-def _pairs(left: Tensor, right: Tensor) -> IntArray:
-    """Return the different pairs of labels that meet, shape (n, 2); equal ones are left out if there are many."""
+def _pairs(left: Tensor, right: Tensor) -> Edges:
+    """Return the labels that meet, twice shape (n,); if there are many, equal ones and repetitions are left out."""
     if left.shape != right.shape:
         left, right = torch.broadcast_tensors(left, right)
     one, other = left.reshape(-1).numpy(), right.reshape(-1).numpy()
@@ -259,14 +261,15 @@ def _pairs(left: Tensor, right: Tensor) -> IntArray:
         base = int(other.max()) + 1
         packed = np.unique(one[differs] * base + other[differs])
         one, other = packed // base, packed % base
-    return np.stack([one, other], axis=1)
+    return one, other
 
 
 _MANY = 1024
 """How many pairs are too many to keep what says nothing new."""
 
 
-def _components(edges: Sequence[IntArray], size: int) -> IntArray:
-    joined = np.concatenate(edges) if edges else np.zeros((0, 2), np.int64)
-    graph = coo_array((np.ones(len(joined), dtype=bool), (joined[:, 0], joined[:, 1])), shape=(size, size))
+def _components(edges: Sequence[Edges], size: int) -> IntArray:
+    nothing = np.zeros(0, np.int64)
+    one, other = (np.concatenate([nothing, *(pair[side] for pair in edges)]) for side in (0, 1))
+    graph = coo_array((np.ones(len(one), dtype=bool), (one, other)), shape=(size, size))
     return connected_components(graph, directed=False)[1].astype(np.int64)

@@ -19,7 +19,17 @@ def named_tensors(module: nn.Module) -> dict[str, Tensor]:
     dict of str to Tensor
         In the order of registration, parameters first.
     """
-    return dict(module.named_parameters()) | dict(module.named_buffers())
+    parameters: dict[str, Tensor] = {}
+    buffers: dict[str, Tensor] = {}
+    seen: set[int] = set()
+    for path, part in module.named_modules():  # in one pass, since large networks have thousands of modules
+        prefix = f"{path}." if path else ""
+        for own, found in ((part._parameters, parameters), (part._buffers, buffers)):
+            for name, tensor in own.items():
+                if tensor is not None and id(tensor) not in seen:
+                    seen.add(id(tensor))
+                    found[prefix + name] = tensor
+    return parameters | buffers
 
 
 def named_outputs(value: object, name: str = "output", depth: int = 0) -> dict[str, Tensor]:

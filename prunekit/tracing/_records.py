@@ -111,6 +111,11 @@ class LabelStore:
         self._pending.setdefault(id(tensor), []).append((labels, reason))
         self._alive.append(tensor)
 
+    @property
+    def awaits_use(self) -> bool:
+        """Whether `use` would return labels for any tensor."""
+        return bool(self._pending)
+
     def use(self, tensor: Tensor) -> list[tuple[Tensor, Reason]]:
         """Return the labels to freeze now that a tensor is used, each time once."""
         return self._pending.pop(id(tensor), [])

@@ -1,6 +1,6 @@
 """A copy of a network that may be run, cut and run again while nothing outside changes."""
 
-import copy
+import itertools
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -13,7 +13,6 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from prunekit._random import preserve_rng
 from prunekit.tracing._copy import copy_module, copy_without_memory, to_meta
 from prunekit.tracing._inputs import Inputs
-from prunekit.tracing._outputs import named_tensors
 from prunekit.tracing._path import ModulePath
 from prunekit.tracing._stand_in import stand_in_for_norm_
 from prunekit.tracing.multihead import CompactMultiheadAttention, use_compact_attention_
@@ -76,7 +75,7 @@ class Sandbox:
             if self.tensors == "real":
                 yield copy_module(self._copy)
                 return
-            with _kept(self._copy), self._mode or nullcontext(), _quiet_fake_tensors():
+            with _kept(self._copy), self._mode or nullcontext(), _quiet_fake_tensors() if self._mode else nullcontext():
                 yield self._copy
 
     def prepare(self, inputs: Inputs) -> Inputs:
@@ -93,7 +92,7 @@ class Sandbox:
 def _kept(module: nn.Module) -> Iterator[None]:
     """Give every module the attributes back that it had, fake tensors have no values that could change."""
     before = [
-        (part, {key: copy.copy(value) if type(value) in (dict, list) else value for key, value in vars(part).items()})
+        (part, {key: value.copy() if type(value) in (dict, list) else value for key, value in vars(part).items()})
         for part in module.modules()
     ]
     try:
@@ -130,4 +129,4 @@ def device_of(module: nn.Module) -> torch.device | None:
     device or None
         None if it has neither.
     """
-    return next((tensor.device for tensor in named_tensors(module).values()), None)
+    return next((tensor.device for tensor in itertools.chain(module.parameters(), module.buffers())), None)

@@ -1,6 +1,6 @@
 """Operations on tensors without memory: what they return, where PyTorch's own way of finding out is slow or fails."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -23,21 +23,52 @@ def _like(tensor: Tensor) -> Tensor:
     """Return what `torch.empty_like` does, which takes five times longer without memory."""
     strides = tensor.stride()
     if 0 in strides:
-        return tensor.new_empty(tensor.shape)
+        return _empty(tensor, tensor.shape)
     return torch.empty_strided(tensor.shape, strides, dtype=tensor.dtype, device=tensor.device)
 
 
+def _empty(tensor: Tensor, shape: Sequence[int]) -> Tensor:
+    """Return what `Tensor.new_empty` does, which runs through Python without memory."""
+    return torch.empty(shape, dtype=tensor.dtype, device=tensor.device)
+
+
 def _batch_norm(source: Tensor, *others: Any) -> tuple[Tensor, Tensor, Tensor]:
-    saved = source.new_empty(source.size(1) if others[4] else 0)
-    return _like(source), saved, saved.new_empty(saved.shape)
+    size = source.size(1) if others[4] else 0
+    return _like(source), _empty(source, (size,)), _empty(source, (size,))
+
+
+def _convolution(
+    source: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: list[int],
+    padding: list[int],
+    dilation: list[int],
+    transposed: bool,
+    output_padding: list[int],
+    groups: int,
+) -> Tensor | None:
+    """Return the contiguous result of a convolution that is not transposed."""
+    n_dims = weight.dim() - 2
+    if transposed or source.dim() != weight.dim() or source.dtype != weight.dtype:
+        return None
+    if source.size(1) != weight.size(1) * groups or weight.size(0) % groups or not source.is_contiguous():
+        return None
+    if bias is not None and bias.shape != weight.shape[:1]:
+        return None
+    shape = [source.size(0), weight.size(0)]
+    for dim, (size, width) in enumerate(zip(source.shape[2:], weight.shape[2:], strict=True)):
+        step, border, spread = (one[dim if len(one) == n_dims else 0] for one in (stride, padding, dilation))
+        shape.append((size + 2 * border - spread * (width - 1) - 1) // step + 1)
+    return _empty(source, shape) if min(shape) > 0 and weight.is_contiguous() else None
 
 
 def _layer_norm(source: Tensor, shape: list[int], *others: Any) -> tuple[Tensor, Tensor, Tensor] | None:
     outer = source.dim() - len(shape)
     if list(source.shape[outer:]) != list(shape):
         return None
-    saved = source.new_empty((*source.shape[:outer], *(1 for _ in shape)))
-    return source.new_empty(source.shape), saved, saved.new_empty(saved.shape)
+    saved = (*source.shape[:outer], *(1 for _ in shape))
+    return _empty(source, source.shape), _empty(source, saved), _empty(source, saved)
 
 
 def _cat(tensors: list[Tensor], dim: int = 0) -> Tensor | None:
@@ -51,7 +82,7 @@ def _cat(tensors: list[Tensor], dim: int = 0) -> Tensor | None:
     shape = (*first.shape[:dim], sum(tensor.size(dim) for tensor in tensors), *first.shape[dim + 1 :])
     last = first.dim() == 4 and all(tensor.is_contiguous(memory_format=torch.channels_last) for tensor in tensors)
     memory_format = torch.channels_last if last and not first.is_contiguous() else torch.contiguous_format
-    return first.new_empty(shape).contiguous(memory_format=memory_format)
+    return _empty(first, shape).contiguous(memory_format=memory_format)
 
 
 def _binary(left: Any, right: Any, *others: Any) -> Tensor | None:
@@ -74,12 +105,12 @@ def _binary_(left: Tensor, right: Any, *others: Any) -> Tensor | None:
 
 def _addmm(added: Tensor, left: Tensor, right: Tensor) -> Tensor | None:
     fits = left.size(1) == right.size(0) and added.size(-1) in (1, right.size(1)) and left.dtype == right.dtype
-    return left.new_empty((left.size(0), right.size(1))) if fits and added.dim() == 1 else None
+    return _empty(left, (left.size(0), right.size(1))) if fits and added.dim() == 1 else None
 
 
 def _bmm(left: Tensor, right: Tensor) -> Tensor | None:
     fits = left.size(0) == right.size(0) and left.size(2) == right.size(1) and left.dtype == right.dtype
-    return left.new_empty((left.size(0), left.size(1), right.size(2))) if fits else None
+    return _empty(left, (left.size(0), left.size(1), right.size(2))) if fits else None
 
 
 def _like_first(source: Tensor, *others: Any) -> Tensor:
@@ -91,6 +122,7 @@ def _first(source: Tensor, *others: Any) -> Tensor:
 
 
 _SHORTCUTS: dict[OpOverload, Callable[..., Any]] = {  # None leaves it to PyTorch, also to say what is wrong
+    torch.ops.aten.convolution.default: _convolution,
     torch.ops.aten.native_batch_norm.default: _batch_norm,
     torch.ops.aten.native_layer_norm.default: _layer_norm,
     torch.ops.aten.cat.default: _cat,

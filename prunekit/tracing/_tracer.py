@@ -39,6 +39,10 @@ _RESHAPES_IN_PLACE = frozenset(
 """Operations that give a tensor another shape; recurrent layers do so to their results."""
 
 
+EMPTY = torch.ops.aten.empty.memory_format
+"""What batch norm makes to hold nothing; no part of the record either, without elements."""
+
+
 class Watch(Protocol):
     """What follows a run operation by operation and may put its own outputs in the place of those that it made."""
 
@@ -137,7 +141,7 @@ class Tracer(TorchDispatchMode):
             for output in self.run.outputs.values():
                 for factor in self.store[output]:
                     self.table.freeze(factor, Reason("network output"))
-            for part in self._module.modules():  # what the next forward pass may read
+            for part in self._module.modules() if self.store.awaits_use else ():  # what the next forward pass may read
                 self._use(tensors_in([*vars(part).values(), *part._buffers.values()]))
         return self.run
 
@@ -210,11 +214,13 @@ class Tracer(TorchDispatchMode):
     def _visit(
         self, func: OpOverload, args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Any
     ) -> tuple[Tensor, ...] | None:
+        outputs = (result,) if isinstance(result, Tensor) else tensors_in([result])
+        if func is EMPTY and not outputs[0].numel():
+            return None
         arguments = bind(func, args, kwargs)
         inputs = tensors_in(arguments.values())
-        outputs = tensors_in([result])
         where = (self._path.current, user_location())
-        if outputs or not asks_for_shape(func):
+        if self.store.awaits_use and (outputs or not asks_for_shape(func)):
             self._use(inputs)
         if not outputs:
             if not asks_for_shape(func):

@@ -252,14 +252,17 @@ class UnitGraph:
         def add(labels: IntArray, minimum: int) -> None:
             units = self.unit_of_label[labels]
             minimum = min(max(minimum, self._at_least), units.size)
+            if minimum == 1 and units[0] < 0:
+                return
             if int((units < 0).sum()) < minimum:
                 known = found.get(units.tobytes())
                 found[units.tobytes()] = Group(units, max(minimum, known.minimum if known else 0))
 
         pairs = {labels.tobytes(): labels for labels in self.trace.table.kept_in_pairs}
+        every = np.arange(len(self.unit_of_label))
         for axis in self.axes:
-            labels = np.arange(axis.start, axis.start + axis.size)
-            add(labels, 2 if pairs.pop(labels.tobytes(), None) is not None else 1)
+            labels = every[axis.labels]
+            add(labels, 2 if pairs and pairs.pop(labels.tobytes(), None) is not None else 1)
         for labels in pairs.values():
             add(labels, 2)
         for factor in _factors_seen(self.trace):
