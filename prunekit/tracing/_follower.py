@@ -9,6 +9,7 @@ from torch._ops import OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from prunekit.tracing._call import bind, tensors_in
+from prunekit.tracing._composites import Composites
 from prunekit.tracing._outputs import named_outputs, named_tensors
 from prunekit.tracing._path import ModulePath
 from prunekit.tracing._records import RunRecord
@@ -82,7 +83,7 @@ class Follower(TorchDispatchMode):
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                with running(self._module, self._path, training=True), self:
+                with running(self._module, self._path, training=True), self, Composites(self):
                     found = named_outputs(forward_of_traced_module(self._module, args, kwargs))
         except _DeviationError:
             return False

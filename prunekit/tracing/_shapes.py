@@ -108,6 +108,22 @@ def _addmm(added: Tensor, left: Tensor, right: Tensor) -> Tensor | None:
     return _empty(left, (left.size(0), right.size(1))) if fits and added.dim() == 1 else None
 
 
+def _linear(arguments: Mapping[str, Any]) -> Tensor | None:
+    source, weight, bias = (arguments[name] for name in ("input", "weight", "bias"))
+    fits = source.size(-1) == weight.size(1) and source.dtype == weight.dtype
+    if not fits or (bias is not None and (bias.shape != weight.shape[:1] or bias.dtype != weight.dtype)):
+        return None
+    return _empty(source, (*source.shape[:-1], weight.size(0)))
+
+
+def _attention(arguments: Mapping[str, Any]) -> Tensor | None:
+    query, key, value = (arguments[name] for name in ("query", "key", "value"))
+    fits = query.shape[:2] == key.shape[:2] == value.shape[:2] and query.size(3) == key.size(3)
+    if not fits or key.size(2) != value.size(2) or not query.dtype == key.dtype == value.dtype:
+        return None
+    return _empty(query, (*query.shape[:3], value.size(3)))
+
+
 def _bmm(left: Tensor, right: Tensor) -> Tensor | None:
     fits = left.size(0) == right.size(0) and left.size(2) == right.size(1) and left.dtype == right.dtype
     return _empty(left, (left.size(0), left.size(1), right.size(2))) if fits else None
@@ -137,6 +153,13 @@ for _name in _POINTWISE.split():
         _SHORTCUTS[getattr(torch.ops.aten, _name).default] = _first if _name.endswith("_") else _like_first
 
 
+_COMPOSITES: dict[OpOverload, Callable[[Mapping[str, Any]], Tensor | None]] = {
+    torch.ops.aten.linear.default: _linear,
+    torch.ops.aten.scaled_dot_product_attention.default: _attention,
+}
+"""The same for operations that are taken whole; all their arguments have names."""
+
+
 def run_without_memory(operation: OpOverload, args: tuple[Any, ...], kwargs: Mapping[str, Any], meta: bool) -> Any:
     """
     Run an operation of a network that has no memory.
@@ -156,7 +179,10 @@ def run_without_memory(operation: OpOverload, args: tuple[Any, ...], kwargs: Map
         What it returns.
     """
     shortcut = _SHORTCUTS.get(operation)
-    if shortcut is not None and not kwargs:
+    if not args and operation in _COMPOSITES:
+        if (result := _COMPOSITES[operation](kwargs)) is not None:
+            return result
+    elif shortcut is not None and not kwargs:
         first = args[0][0] if isinstance(args[0], list | tuple) else args[0]
         if isinstance(first, Tensor) and not has_memory(first) and first.is_floating_point():
             result = shortcut(*args)

@@ -15,6 +15,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
 from prunekit.tracing._call import Call, bind, tensors_in
+from prunekit.tracing._composites import Composites
 from prunekit.tracing._copy import has_memory
 from prunekit.tracing._factors import along
 from prunekit.tracing._labels import LabelConflictError, LabelTable
@@ -131,7 +132,7 @@ class Tracer(TorchDispatchMode):
         self._watch = watch
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            with running(self._module, self._path, training), self._mending_reshapes(), self:
+            with running(self._module, self._path, training), self._mending_reshapes(), self, Composites(self):
                 result = forward_of_traced_module(self._module, args, kwargs)
         self.run.warnings = {str(warning.message) for warning in caught}
         self.run.module_outputs = self._path.outputs

@@ -39,6 +39,31 @@ def attention(call: Call) -> None:
     call.set(call.out, found.values())
 
 
+@rule("scaled_dot_product_attention")
+def plain_attention(call: Call) -> None:
+    """
+    Follow ``softmax(query @ key.T) @ value``, shapes (batch, heads, tokens, width), without a mask.
+
+    The width of queries and keys is summed over, and so are the tokens of keys and values; what a head of one of the
+    three loses the others lose too.
+    """
+    parts = []
+    for name, dims in (("query", (0, 3)), ("key", (0, 2, 3)), ("value", (0, 2))):
+        mixed = [call.mix(factor, dims, "summed over in an attention") for factor in call.factors(call[name])]
+        parts.append([factor for factor in mixed if factor is not None])
+    for here, own in enumerate(parts):
+        for there, others in enumerate(parts):
+            partners = [other for other in others if other.size(1) > 1]
+            for factor in own if here != there else ():
+                if factor.size(1) > 1 and not partners:
+                    call.freeze(factor, _STAY)
+                for other in partners if factor.size(1) > 1 and here < there else ():
+                    call.tie(factor, other, _STAY)
+    query, _, value = parts
+    heads = any(factor.size(1) > 1 for factor in value)
+    call.set(call.out, [*value, *(factor for factor in query if factor.size(2) > 1 or not heads)])
+
+
 _Heads = dict[tuple[int, ...], Tensor]
 
 

@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from prunekit.tracing._call import Call
-from prunekit.tracing._factors import along, tracked
+from prunekit.tracing._factors import along, left_padded, tracked
 from prunekit.tracing.rules._registry import rule
 from prunekit.tracing.rules.elementwise import WITHOUT_LABELS, combine
 
@@ -46,6 +46,16 @@ def add_matmul(call: Call) -> None:
     call.set(call.out, combine(call, [call.out, added], call.out.dim()))
 
 
+@rule("linear", sizeless=True)
+def linear(call: Call) -> None:
+    """Contract the last dimensions of input, shape (…, k), and weight, shape (n, k), then add the bias."""
+    source, weight, bias = call["input"], call["weight"], call.get("bias")
+    rest, filters = _contract(call, (source, weight), (source.dim() - 1, 1))
+    call.set(call.out, [*rest, *(left_padded(factor.t(), call.out.dim()) for factor in filters)])
+    if bias is not None:
+        call.set(call.out, combine(call, [call.out, bias], call.out.dim()))
+
+
 def contract(call: Call, left: Tensor, right: Tensor) -> list[Tensor]:
     """
     Return the factors of ``left @ right`` and settle the labels along the contracted dimension.
@@ -64,8 +74,11 @@ def contract(call: Call, left: Tensor, right: Tensor) -> list[Tensor]:
     list of Tensor
         Factors of the result.
     """
-    dims = left.dim() - 1, max(right.dim() - 2, 0)
-    operands = left, right
+    return _merge(call, _contract(call, (left, right), (left.dim() - 1, max(right.dim() - 2, 0))))
+
+
+def _contract(call: Call, operands: tuple[Tensor, Tensor], dims: tuple[int, int]) -> list[list[Tensor]]:
+    """Settle the labels along the dimensions that are summed over; return the factors that are left of each operand."""
     inside = [
         [factor for factor in call.factors(operand) if factor.size(dim) > 1]
         for operand, dim in zip(operands, dims, strict=True)
@@ -80,7 +93,7 @@ def contract(call: Call, left: Tensor, right: Tensor) -> list[Tensor]:
         _read(call, inside[weight], dims[weight], inside[data], dims[data])
         for factor in outside[weight]:
             call.mark_producer(factor)
-    elif weights and right.dim() == 1:
+    elif weights and operands[1].dim() == 1:
         _sum_parameters(call, inside, dims)
     else:
         kind = "parameters" if weights else "activations"
@@ -88,7 +101,7 @@ def contract(call: Call, left: Tensor, right: Tensor) -> list[Tensor]:
             text = f"summed over in a product of {kind}"
             mixed = [call.mix(factor, [dims[index]], text) for factor in inside[index]]
             outside[index] += [factor for factor in mixed if factor is not None]
-    return _merge(call, outside)
+    return outside
 
 
 def _read(call: Call, weight: list[Tensor], weight_dim: int, data: list[Tensor], data_dim: int) -> None:

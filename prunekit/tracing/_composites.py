@@ -1,0 +1,81 @@
+"""Operations that PyTorch takes apart before a dispatch mode sees them, taken whole."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch._ops import OpOverload
+from torch._subclasses.fake_tensor import FakeTensor
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import (
+    TorchDispatchMode,
+    _get_current_dispatch_mode,
+    _pop_mode_temporarily,
+)
+
+from prunekit.tracing._call import bind
+from prunekit.tracing._copy import has_memory
+
+_KINDS = (Tensor, nn.Parameter, FakeTensor)
+
+
+class Composites(TorchFunctionMode):
+    """
+    Hand composite operations on tensors without memory to a dispatch mode as they are.
+
+    A linear layer is four operations else, and an attention fifteen, each of which costs as much to follow.
+
+    Parameters
+    ----------
+    mode : TorchDispatchMode
+        Gets them by its ``__torch_dispatch__``, as it does all others.
+    """
+
+    def __init__(self, mode: TorchDispatchMode) -> None:
+        super().__init__()
+        self._mode = mode
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        """Run a function, or the one operation that it is."""
+        kwargs = kwargs or {}
+        if func in _COMPOSITES:
+            operation, applies = _COMPOSITES[func]
+            arguments = bind(operation, args, kwargs)
+            if applies(arguments) and _get_current_dispatch_mode() is self._mode:
+                with _pop_mode_temporarily():
+                    return self._mode.__torch_dispatch__(operation, (), (), arguments)
+        return func(*args, **kwargs)
+
+
+def _is_usual(tensor: Any, n_dims: int | None = None) -> bool:
+    """Return whether a value is a tensor without memory that nothing else looks into, such as a vectorised map."""
+    return (
+        type(tensor) in _KINDS
+        and not has_memory(tensor)
+        and n_dims in (None, tensor.dim())
+        and not torch._C._functorch.is_functorch_wrapped_tensor(tensor)
+    )
+
+
+def _is_linear(arguments: Mapping[str, Any]) -> bool:
+    source, weight, bias = (arguments.get(name) for name in ("input", "weight", "bias"))
+    return _is_usual(source) and source.dim() > 1 and _is_usual(weight, 2) and (bias is None or _is_usual(bias, 1))
+
+
+def _is_attention(arguments: Mapping[str, Any]) -> bool:
+    query, key, value = (arguments.get(name) for name in ("query", "key", "value"))
+    return (
+        arguments.get("attn_mask") is None
+        and all(_is_usual(tensor, 4) for tensor in (query, key, value))
+        and query.size(1) == key.size(1) == value.size(1)
+    )
+
+
+_COMPOSITES: dict[Any, tuple[OpOverload, Callable[[Mapping[str, Any]], bool]]] = {
+    F.linear: (torch.ops.aten.linear.default, _is_linear),
+    F.scaled_dot_product_attention: (torch.ops.aten.scaled_dot_product_attention.default, _is_attention),
+}
