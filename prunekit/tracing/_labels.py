@@ -55,6 +55,7 @@ class LabelTable:
         self.across: list[tuple[Tensor, Tensor, Reason]] = []
         self._edges: list[Edges] = []
         self._role_edges: list[Edges] = []
+        self._solved: tuple[tuple[int, int], IntArray] | None = None
         self._frozen: list[tuple[IntArray, int]] = []
         self._producers: list[IntArray] = []
         self._consumers: list[IntArray] = []
@@ -136,7 +137,10 @@ class LabelTable:
 
     def components(self) -> IntArray:
         """Return the number of the connected component of every label, shape (size,)."""
-        return _components(self._edges, self.size)
+        state = len(self._edges), self.size
+        if self._solved is None or self._solved[0] != state:
+            self._solved = state, _components(self._edges, self.size)
+        return self._solved[1]
 
     def marked(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
         """Return which labels are producers and which are consumers, each of shape (size,)."""
