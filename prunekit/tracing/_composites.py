@@ -25,7 +25,8 @@ class Composites(TorchFunctionMode):
     """
     Hand composite operations on tensors without memory to a dispatch mode as they are.
 
-    A linear layer is four operations else, and an attention fifteen, each of which costs as much to follow.
+    A linear layer is four operations else, and an attention fifteen, each of which costs as much to follow. A recurrent
+    layer is several for each time step, which are all alike: two steps are run and stand for the others.
 
     Parameters
     ----------
@@ -48,7 +49,30 @@ class Composites(TorchFunctionMode):
             if applies(arguments) and _get_current_dispatch_mode() is self._mode:
                 with _pop_mode_temporarily():
                     return self._mode.__torch_dispatch__(operation, (), (), arguments)
+        if func in _RECURRENT and not kwargs and _is_long(args):
+            return _run_two_steps(func, args)
         return func(*args, **kwargs)
+
+
+def _is_long(args: tuple[Any, ...]) -> bool:
+    """Return whether the arguments of a recurrent layer are those of a long sequence that is not packed."""
+    source, second, third, *_, batch_first = args
+    packed = isinstance(second, Tensor) and isinstance(third, Tensor | tuple)
+    return not packed and isinstance(batch_first, bool) and _is_usual(source, 3) and source.size(int(batch_first)) > 3
+
+
+def _run_two_steps(layer: Callable[..., Any], args: tuple[Any, ...]) -> tuple[Tensor, ...]:
+    """Run a recurrent layer on two steps and return outputs of the full length."""
+    source, *others, batch_first = args
+    dim = int(batch_first)
+    mixed = source.cumsum(dim)  # each step sees those before, so that none of them can be removed
+    outputs, *states = layer(mixed.narrow(dim, 0, 2), *others, batch_first)
+    length = source.size(dim)
+    repeated = outputs.repeat(*((length + 1) // 2 if dim == axis else 1 for axis in range(3)))
+    return (repeated.narrow(dim, 0, length), *states)
+
+
+_RECURRENT = frozenset({torch.lstm, torch.gru, torch.rnn_tanh, torch.rnn_relu})
 
 
 def _is_usual(tensor: Any, n_dims: int | None = None) -> bool:

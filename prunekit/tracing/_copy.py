@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor
+from torch.nn.modules.conv import _ConvNd
 from torch.overrides import TorchFunctionMode
 
 
@@ -102,13 +103,14 @@ def _copy_modules(module: nn.Module, memo: dict[int, Any]) -> nn.Module:
 
 _UNCHANGING = (int, float, str, bool, type(None))
 _CONTAINERS = (dict, OrderedDict, set, list)
+_READ_OLD_FILES = (_ConvNd.__setstate__, nn.MultiheadAttention.__setstate__)
 _WAYS_TO_COPY = ("__deepcopy__", "__reduce_ex__", "__reduce__", "__getstate__", "__setstate__", "__new__")
 
 
 def _copies_as_usual(kind: object) -> bool:
-    """Return whether a class of modules says nothing of copies; PyTorch's own layers only read old files."""
+    """Return whether a class of modules says nothing of copies, or only how to read old files."""
     return all(
-        (own := getattr(kind, name, None)) is getattr(nn.Module, name, None) or own.__module__.startswith("torch.nn.")
+        (own := getattr(kind, name, None)) is getattr(nn.Module, name, None) or own in _READ_OLD_FILES
         for name in _WAYS_TO_COPY
     )
 
