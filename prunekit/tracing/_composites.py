@@ -86,15 +86,17 @@ def _is_usual(tensor: Any, n_dims: int | None = None) -> bool:
 
 
 def _is_linear(arguments: Mapping[str, Any]) -> bool:
-    source, weight, bias = (arguments.get(name) for name in ("input", "weight", "bias"))
+    given: list[Any] = [arguments.get(name) for name in ("input", "weight", "bias")]
+    source, weight, bias = given
     return _is_usual(source) and source.dim() > 1 and _is_usual(weight, 2) and (bias is None or _is_usual(bias, 1))
 
 
 def _is_attention(arguments: Mapping[str, Any]) -> bool:
-    query, key, value = (arguments.get(name) for name in ("query", "key", "value"))
+    given: list[Any] = [arguments.get(name) for name in ("query", "key", "value")]
+    query, key, value = given
     return (
         arguments.get("attn_mask") is None
-        and all(_is_usual(tensor, 4) for tensor in (query, key, value))
+        and all(_is_usual(tensor, 4) for tensor in given)
         and query.size(1) == key.size(1) == value.size(1)
     )
 

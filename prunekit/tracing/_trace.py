@@ -7,6 +7,7 @@ from typing import get_args
 
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import DataDependentOutputException
 
 from prunekit.exceptions import InputError
 from prunekit.tracing._follower import Follower
@@ -116,7 +117,14 @@ def trace(module: nn.Module, inputs: Inputs, norms: Mapping[str, int] | None = N
                 raise
             except Exception as exc:  # any error of the user's forward
                 failure = exc
+                if _asks_for_values(exc):  # with other inputs as well
+                    break
     raise InputError(describe_misfit(module, inputs, failure)) from failure
+
+
+def _asks_for_values(failure: Exception) -> bool:
+    """Return whether an error is that of reading values of a tensor that has none."""
+    return isinstance(failure, DataDependentOutputException) or "item() cannot be called on meta" in str(failure)
 
 
 def _trace_once(
