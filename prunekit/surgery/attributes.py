@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
-from prunekit.tracing import UnitGraph
+from prunekit.tracing import UnitGraph, named_parts
 from prunekit.tracing.multihead import CompactMultiheadAttention
 
 Shape = tuple[int, ...]
@@ -148,7 +148,7 @@ def repairs_without_parameters(module: nn.Module, graph: UnitGraph) -> tuple[Rep
     run = graph.trace.runs[0]
     counts = {(record.module, number): labels for record in run.operations for number, labels in record.counts}
     repairs = []
-    for path, layer in module.named_modules():
+    for path, layer in named_parts(module):
         bare = isinstance(layer, _NormBase | nn.GroupNorm) and not [*layer.parameters(), *layer.buffers()]
         if not bare or path not in run.module_outputs:
             continue

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from prunekit.surgery.attributes import update_attributes_, write_number_
 from prunekit.surgery.plan import KeptIndices, PruningPlan
-from prunekit.tracing import copy_module, has_memory, named_tensors
+from prunekit.tracing import copy_module, has_memory, named_parts, named_tensors
 from prunekit.tracing.multihead import use_compact_attention_
 
 
@@ -53,7 +53,7 @@ def apply_plan_(module: nn.Module, plan: PruningPlan) -> None:
     for entry in plan.kept:
         entries.setdefault(entry.tensor, []).append(entry)
     finished = {id(dense[name]): _like(_sliced(dense[name], own), dense[name]) for name, own in entries.items()}
-    parts = list(module.modules())
+    parts = [part for _, part in named_parts(module)]
     for part in parts:
         if isinstance(part, nn.MultiheadAttention) and any(id(tensor) in finished for tensor in part.parameters()):
             use_compact_attention_(part)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from prunekit.surgery.attributes import is_known, update_attributes_
+from prunekit.tracing import named_parts
 
 _CHANNELS = 12
 """Number of channels of the layers that are tried out."""
@@ -42,7 +43,7 @@ def written_out_norms(module: nn.Module) -> dict[str, int]:
     """
     known: dict[object, int | None] = {}
     found = {}
-    for path, layer in module.named_modules():
+    for path, layer in named_parts(module):
         if not _may_be_norm(layer):
             continue
         key = _likeness(layer)

@@ -174,6 +174,8 @@ class _Subset:
 
 def _norm_layers(module: nn.Module, graph: UnitGraph) -> tuple[NormLayer, ...]:
     """Return the layers that can leave channels out."""
+    if not graph.trace.table.normalised:
+        return ()
     names = {id(tensor): name for name, tensor in named_tensors(module).items()}
     labels = {axis.tensor: np.arange(axis.start, axis.start + axis.size) for axis in graph.axes if axis.dim == 0}
     paths = dict.fromkeys(reason.module for _, reason in graph.trace.table.normalised)

@@ -4,7 +4,7 @@ from prunekit.tracing._copy import copy_module, has_memory
 from prunekit.tracing._factors import tracked
 from prunekit.tracing._inputs import Inputs, duplicate_inputs
 from prunekit.tracing._labels import MISPLACED, CheckingTable, LabelConflictError, LabelTable
-from prunekit.tracing._outputs import named_outputs, named_tensors, tensors_of
+from prunekit.tracing._outputs import named_outputs, named_parts, named_tensors, tensors_of
 from prunekit.tracing._reason import Reason
 from prunekit.tracing._records import LabelStore, OperationRecord, RunRecord
 from prunekit.tracing._sandbox import Sandbox, device_of
@@ -36,6 +36,7 @@ __all__ = [
     "duplicate_inputs",
     "has_memory",
     "named_outputs",
+    "named_parts",
     "named_tensors",
     "tensors_of",
     "trace",

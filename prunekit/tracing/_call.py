@@ -67,7 +67,7 @@ class Call:
         Dotted path of the module and ``file:line``.
     """
 
-    __slots__ = ("_store", "_table", "_where", "arguments", "counts", "inputs", "operation", "outputs")
+    __slots__ = ("_reason", "_store", "_table", "_where", "arguments", "counts", "inputs", "operation", "outputs")
 
     def __init__(
         self,
@@ -87,6 +87,7 @@ class Call:
         self._table = table
         self._where = where
         self.counts: list[tuple[int, Tensor]] = []
+        self._reason: Reason | None = None
 
     @property
     def name(self) -> str:
@@ -141,7 +142,9 @@ class Call:
 
     def reason(self, text: str) -> Reason:
         """Return a reason that names this operation."""
-        return Reason(text, f"aten.{self.name}", *self._where)
+        if self._reason is None or self._reason.text != text:
+            self._reason = Reason(text, f"aten.{self.name}", *self._where)
+        return self._reason
 
     def tie(self, left: Tensor, right: Tensor, text: str) -> None:
         """Declare labels equal; `text` is the reason for those that meet positions that always stay."""

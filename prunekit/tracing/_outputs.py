@@ -5,6 +5,34 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 
 
+def named_parts(module: nn.Module) -> list[tuple[str, nn.Module]]:
+    """
+    Return what `Module.named_modules` yields, which takes several times longer in networks of some depth.
+
+    Parameters
+    ----------
+    module : Module
+        A network.
+
+    Returns
+    -------
+    list of tuple of str and Module
+        Dotted paths and modules, each module once.
+    """
+    found: list[tuple[str, nn.Module]] = []
+    seen: set[int] = set()
+    ahead = [("", module)]
+    while ahead:
+        path, part = ahead.pop()
+        if id(part) in seen:
+            continue
+        seen.add(id(part))
+        found.append((path, part))
+        prefix = f"{path}." if path else ""
+        ahead += [(prefix + name, child) for name, child in reversed(part._modules.items()) if child is not None]
+    return found
+
+
 def named_tensors(module: nn.Module) -> dict[str, Tensor]:
     """
     Return parameters and buffers by their first name, each tensor once.
@@ -22,7 +50,7 @@ def named_tensors(module: nn.Module) -> dict[str, Tensor]:
     parameters: dict[str, Tensor] = {}
     buffers: dict[str, Tensor] = {}
     seen: set[int] = set()
-    for path, part in module.named_modules():  # in one pass, since large networks have thousands of modules
+    for path, part in named_parts(module):
         prefix = f"{path}." if path else ""
         for own, found in ((part._parameters, parameters), (part._buffers, buffers)):
             for name, tensor in own.items():

@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from prunekit.tracing._outputs import tensors_of
+from prunekit.tracing._outputs import named_parts, tensors_of
 
 
 class ModulePath:
@@ -21,7 +21,7 @@ class ModulePath:
     def __init__(self, module: nn.Module) -> None:
         self._stack = [""]
         self.outputs: dict[str, Tensor] = {}
-        for name, part in module.named_modules():
+        for name, part in named_parts(module):
             part.register_forward_pre_hook(self._entering(name), prepend=True)
             part.register_forward_hook(self._leaving(name), always_call=True)
 

@@ -10,7 +10,7 @@ from prunekit.tracing._factors import Factors
 from prunekit.tracing._reason import Reason
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class OperationRecord:
     """
     One ATen operation of a run.

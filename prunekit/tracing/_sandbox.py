@@ -13,6 +13,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from prunekit._random import preserve_rng
 from prunekit.tracing._copy import copy_module, copy_without_memory, to_meta
 from prunekit.tracing._inputs import Inputs
+from prunekit.tracing._outputs import named_parts
 from prunekit.tracing._path import ModulePath
 from prunekit.tracing._stand_in import stand_in_for_norm_
 from prunekit.tracing.multihead import CompactMultiheadAttention, use_compact_attention_
@@ -50,7 +51,7 @@ class Sandbox:
         self._device = device_of(module)
         self._mode = FakeTensorMode(allow_non_fake_inputs=True) if tensors == "fake" else None
         self._copy = copy_module(module) if tensors == "real" else copy_without_memory(module, self._convert)
-        for part in self._copy.modules():  # so that the compacted copy runs the same operations
+        for _, part in named_parts(self._copy):  # so that the compacted copy runs the same operations
             use_compact_attention_(part)
             if type(part) in _DROPOUTS:
                 part.__class__ = nn.Identity
@@ -93,7 +94,7 @@ def _kept(module: nn.Module) -> Iterator[None]:
     """Give every module the attributes back that it had, fake tensors have no values that could change."""
     before = [
         (part, {key: value.copy() if type(value) in (dict, list) else value for key, value in vars(part).items()})
-        for part in module.modules()
+        for _, part in named_parts(module)
     ]
     try:
         yield

@@ -343,12 +343,12 @@ def numbers_of(operation: OpOverload, arguments: Mapping[str, Any]) -> tuple[obj
             return tuple(constant.reshape(-1).tolist())
         return ()
     pointwise = is_pointwise(operation)
-    kinds = (bool, torch.dtype)
     return tuple(
-        value
-        for name, value in arguments.items()
-        if isinstance(value, float | complex)
-        or (isinstance(value, int) and not isinstance(value, kinds) and (pointwise or name in _VALUES))
+        [
+            value
+            for name, value in arguments.items()
+            if type(value) in (float, complex) or (type(value) is int and (pointwise or name in _VALUES))
+        ]
     )
 
 

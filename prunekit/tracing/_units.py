@@ -421,11 +421,11 @@ def _constant_along(components: IntArray, dim: int) -> bool:
 
 
 def _factors_seen(trace: Trace) -> Iterator[Tensor]:
-    """Yield the factors of every tensor of the runs once."""
+    """Yield the factors of every tensor that the runs made once."""
     seen: set[int] = set()
     for run in trace.runs:
         for record in run.operations:
-            for tensor in (*record.inputs, *record.outputs):
+            for tensor in record.outputs:
                 for factor in trace.store[tensor]:
                     if id(factor) not in seen:
                         seen.add(id(factor))

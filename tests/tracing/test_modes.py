@@ -70,7 +70,7 @@ def test_attention_does_not_ask() -> None:
 
 def test_modules_are_as_before() -> None:
     module = network(nn.ReLU())
-    with pytest.raises(ZeroDivisionError), mode_readers() as outer, mode_readers() as inner:
+    with mode_readers() as outer, mode_readers() as inner:
         assert module.training
         module.eval()
         assert not module[0].training
@@ -78,7 +78,6 @@ def test_modules_are_as_before() -> None:
         with pytest.raises(AttributeError, match="training"):
             _ = module[0].training
         module[0].training = True
-        raise ZeroDivisionError
     assert outer.codes == inner.codes
     assert outer.can_tell(module)
     assert "training" not in vars(nn.Module)
