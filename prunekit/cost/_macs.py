@@ -24,9 +24,9 @@ def _matmul(left: str) -> Callable[[OperationRecord, ShapeOf], tuple[int, ...]]:
 
 
 def _attention(record: OperationRecord, shape: ShapeOf) -> tuple[int, ...]:
-    """Scores and weighted sums: twice batch x heads x queries x keys x width."""
-    query, key = shape(record.arguments["query"]), shape(record.arguments["key"])
-    return (2, *query, key[-2])
+    """Scores and weighted sums: batch x heads x queries x keys x the widths of both."""
+    query, key, value = (shape(record.arguments[name]) for name in ("query", "key", "value"))
+    return (*query[:-1], key[-2], query[-1] + value[-1])
 
 
 _CONTRACTIONS: dict[str, Callable[[OperationRecord, ShapeOf], tuple[int, ...]]] = {
@@ -37,6 +37,8 @@ _CONTRACTIONS: dict[str, Callable[[OperationRecord, ShapeOf], tuple[int, ...]]] 
     "addmm": _matmul("mat1"),
     "addmv": _matmul("mat"),
     "baddbmm": _matmul("batch1"),
+    "linear": _matmul("input"),
+    "scaled_dot_product_attention": _attention,
     "_scaled_dot_product_flash_attention_for_cpu": _attention,
     "_scaled_dot_product_flash_attention": _attention,
     "_scaled_dot_product_efficient_attention": _attention,

@@ -123,12 +123,12 @@ class CostModel:
 
     def operation_macs(self, kept: NDArray[np.bool_]) -> dict[str, int]:
         """Return multiply-adds for one sample by the dotted path of the module that runs them."""
-        totals: dict[str, int] = {}
+        totals: dict[str, float] = {}
         for record in self._contractions:
             shape = contracted_shape(record, lambda tensor: self.graph.kept_shape(tensor, kept))
-            totals[record.module] = totals.get(record.module, 0) + math.prod(shape)
+            totals[record.module] = totals.get(record.module, 0) + math.prod(shape) * record.repeats
         batch = self.graph.trace.batch_size or 1
-        return {module: total // batch for module, total in totals.items()}
+        return {module: round(total) // batch for module, total in totals.items()}
 
     @cached_property
     def _contractions(self) -> list[OperationRecord]:

@@ -1,6 +1,7 @@
 """Operations that PyTorch takes apart before a dispatch mode sees them, taken whole."""
 
 from collections.abc import Callable, Mapping
+from fractions import Fraction
 from typing import Any
 
 import torch
@@ -32,11 +33,17 @@ class Composites(TorchFunctionMode):
     ----------
     mode : TorchDispatchMode
         Gets them by its ``__torch_dispatch__``, as it does all others.
+
+    Attributes
+    ----------
+    repeats : Fraction or int
+        How many of its kind the operation that runs now stands for.
     """
 
     def __init__(self, mode: TorchDispatchMode) -> None:
         super().__init__()
         self._mode = mode
+        self.repeats: Fraction | int = 1
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
@@ -50,8 +57,22 @@ class Composites(TorchFunctionMode):
                 with _pop_mode_temporarily():
                     return self._mode.__torch_dispatch__(operation, (), (), arguments)
         if func in _RECURRENT and not kwargs and _is_long(args):
-            return _run_two_steps(func, args)
+            return self._run_two_steps(func, args)
         return func(*args, **kwargs)
+
+    def _run_two_steps(self, layer: Callable[..., Any], args: tuple[Any, ...]) -> tuple[Tensor, ...]:
+        """Run a recurrent layer on two steps and return outputs of the full length."""
+        source, *others, batch_first = args
+        dim = int(batch_first)
+        length = source.size(dim)
+        mixed = source.cumsum(dim)  # each step sees those before, so that none of them can be removed
+        self.repeats = Fraction(length, 2)
+        try:
+            outputs, *states = layer(mixed.narrow(dim, 0, 2), *others, batch_first)
+        finally:
+            self.repeats = 1
+        repeated = outputs.repeat(*((length + 1) // 2 if dim == axis else 1 for axis in range(3)))
+        return (repeated.narrow(dim, 0, length), *states)
 
 
 def _is_long(args: tuple[Any, ...]) -> bool:
@@ -59,17 +80,6 @@ def _is_long(args: tuple[Any, ...]) -> bool:
     source, second, third, *_, batch_first = args
     packed = isinstance(second, Tensor) and isinstance(third, Tensor | tuple)
     return not packed and isinstance(batch_first, bool) and _is_usual(source, 3) and source.size(int(batch_first)) > 3
-
-
-def _run_two_steps(layer: Callable[..., Any], args: tuple[Any, ...]) -> tuple[Tensor, ...]:
-    """Run a recurrent layer on two steps and return outputs of the full length."""
-    source, *others, batch_first = args
-    dim = int(batch_first)
-    mixed = source.cumsum(dim)  # each step sees those before, so that none of them can be removed
-    outputs, *states = layer(mixed.narrow(dim, 0, 2), *others, batch_first)
-    length = source.size(dim)
-    repeated = outputs.repeat(*((length + 1) // 2 if dim == axis else 1 for axis in range(3)))
-    return (repeated.narrow(dim, 0, length), *states)
 
 
 _RECURRENT = frozenset({torch.lstm, torch.gru, torch.rnn_tanh, torch.rnn_relu})

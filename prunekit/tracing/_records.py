@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import Any
 
 from torch import Tensor
@@ -31,6 +32,8 @@ class OperationRecord:
         Numbers among the arguments that are not sizes, for operations whose arithmetic uses them.
     counts : list of (int, Tensor)
         Numbers among the arguments that count labels, such as the groups of a convolution, with one label each.
+    repeats : Fraction or int, default=1
+        How many of its kind it stands for, in a recurrent layer of which only some steps were run.
     """
 
     name: str
@@ -41,6 +44,7 @@ class OperationRecord:
     outputs: tuple[Tensor, ...]
     scalars: tuple[object, ...] = ()
     counts: list[tuple[int, Tensor]] = field(default_factory=list)
+    repeats: Fraction | int = 1
 
 
 @dataclass(slots=True)

@@ -92,6 +92,7 @@ class Tracer(TorchDispatchMode):
         self._module = module
         self._path = path
         self._watch: Watch | None = None
+        self._composites = Composites(self)
         tensors = named_tensors(module)
         self._memory = all(map(has_memory, tensors.values()))
         self._meta = any(tensor.is_meta for tensor in tensors.values())
@@ -132,7 +133,7 @@ class Tracer(TorchDispatchMode):
         self._watch = watch
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            with running(self._module, self._path, training), self._mending_reshapes(), self, Composites(self):
+            with running(self._module, self._path, training), self._mending_reshapes(), self, self._composites:
                 result = forward_of_traced_module(self._module, args, kwargs)
         self.run.warnings = {str(warning.message) for warning in caught}
         self.run.module_outputs = self._path.outputs
@@ -234,7 +235,8 @@ class Tracer(TorchDispatchMode):
             self.run.copied[id(outputs[0])] = self.run.original(inputs[0])
             self._apply(call)
             return None
-        record = OperationRecord(recorded_name(func), *where, arguments, inputs, outputs, scalars, call.counts)
+        name, repeats = recorded_name(func), self._composites.repeats
+        record = OperationRecord(name, *where, arguments, inputs, outputs, scalars, call.counts, repeats)
         self.run.operations.append(record)
         number = len(self.run.operations) - 1
         try:

@@ -107,7 +107,15 @@ def test_long_sequences_take_no_more_operations(kind: str, options: dict[str, ob
     assert short == long
     x = torch.randn(2, 9, 5)
     network = pruned(module, x, 0.5)
+    macs = PrunableNetwork(module, x).analyze().set_index("name")["macs"]
+    longer = PrunableNetwork(module, torch.randn(2, 27, 5)).analyze().set_index("name")["macs"]
+    assert longer["layer"] == 3 * macs["layer"] == 27 * _recurrent_macs(module.layer)
     assert_same_outputs(network, network.compact(), x)
+
+
+def _recurrent_macs(layer: nn.RNNBase) -> int:
+    """Return the multiply-adds of one step: each weight meets one number."""
+    return sum(parameter.numel() for name, parameter in layer.named_parameters() if "weight" in name)
 
 
 @pytest.mark.parametrize("kind", ["LSTM", "GRU"])
