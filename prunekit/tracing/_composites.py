@@ -53,6 +53,9 @@ class Composites(TorchFunctionMode):
         if func in _COMPOSITES:
             operation, applies = _COMPOSITES[func]
             arguments = bind(operation, args, kwargs)
+            if arguments.get("dropout_p") and _is_usual(arguments["query"]):  # does nothing to the labels
+                arguments["dropout_p"] = 0.0
+                args, kwargs = (), arguments
             if applies(arguments) and _get_current_dispatch_mode() is self._mode:
                 with _pop_mode_temporarily():
                     return self._mode.__torch_dispatch__(operation, (), (), arguments)

@@ -25,9 +25,9 @@ def stand_in_for_norm_(layer: nn.Module, dim: int) -> None:
         if dim == 1 and source.dim() != 4:
             return cast("Tensor", own(*args, **kwargs))
         weight, bias = (*(one for one in self._parameters.values() if one is not None), None)[:2]
-        last = source.movedim(dim, -1)
+        last = source if dim == -1 else source.movedim(dim, -1)
         normalised: Tensor = torch.native_layer_norm(last, [last.size(-1)], weight, bias, 1e-5)[0]
         dtype = source.dtype if weight is None else torch.promote_types(source.dtype, weight.dtype)
-        return normalised.movedim(-1, dim).to(dtype)
+        return (normalised if dim == -1 else normalised.movedim(-1, dim)).to(dtype)
 
     layer.forward = MethodType(forward, layer)

@@ -330,7 +330,13 @@ def recorded_name(operation: OpOverload) -> str:
 def asks_for_shape(operation: OpOverload) -> bool:
     """Return whether an operation without tensors among its results looks at shapes and types only."""
     name = operation.overloadpacket.__name__
-    return name.startswith(("sym_", "is_", "_has_")) or name in ("size", "stride", "storage_offset", "dim", "numel")
+    return name.startswith(("sym_", "is_", "_has_")) or name in _ABOUT_SHAPES
+
+
+_ABOUT_SHAPES = frozenset(
+    {"size", "stride", "storage_offset", "dim", "numel", "promote_types", "result_type", "can_cast"}
+)
+"""Operations that return numbers or types."""
 
 
 _VALUES = frozenset({"value", "fill_value", "s", "alpha", "beta", "scale", "exponent"})
