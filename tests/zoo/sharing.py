@@ -218,6 +218,59 @@ class Recurrent(nn.Module):
         return self.head(torch.relu(self.neck(self.rnn(torch.tanh(self.read(x)))[0][:, -1])))
 
 
+class Translated(nn.Module):
+    """An encoder's 6 hidden units begin the states of the decoder and are tied to them; both read 7, 5 are behind."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.read, self.neck, self.head = nn.Linear(4, 7), nn.Linear(6, 5), nn.Linear(5, 3)
+        self.encoder, self.decoder = nn.LSTM(7, 6), nn.LSTM(7, 6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.tanh(self.read(x)).transpose(0, 1)  # (steps, batch, channels)
+        _, states = self.encoder(x)
+        return self.head(torch.relu(self.neck(self.decoder(x.flip(0), states)[0].mean(0))))
+
+
+class OneSequence(nn.Module):
+    """A sequence without a batch: its 7 channels, 6 of the recurrent layer, 5 behind it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.read, self.rnn, self.neck, self.head = nn.Linear(4, 7), nn.GRU(7, 6), nn.Linear(6, 5), nn.Linear(5, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(torch.relu(self.neck(self.rnn(torch.tanh(self.read(x[0])))[0])))
+
+
+class SamplesOfChannels(nn.Module):
+    """A recurrent layer takes each of 7 channels as a sample, so they may go; so may its own 6, and 5 behind it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.read, self.rnn = nn.Conv1d(4, 7, 1), nn.LSTM(1, 6, batch_first=True)
+        self.mix, self.neck, self.head = nn.Linear(7, 1), nn.Linear(6, 5), nn.Linear(5, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.tanh(self.read(x.transpose(1, 2)))  # (batch, channels, steps)
+        found = self.rnn(x.flatten(0, 1).unsqueeze(-1))[0][:, -1]  # (batch x channels, 6)
+        mixed = self.mix(found.unflatten(0, (x.size(0), -1)).transpose(1, 2))  # (batch, 6, 1)
+        return self.head(torch.relu(self.neck(mixed.squeeze(-1))))
+
+
+class StepsOfChannels(nn.Module):
+    """A recurrent layer takes 7 channels as its steps, so all of them stay; its own 6 may go, and 5 behind it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.read, self.rnn = nn.Conv1d(4, 7, 1), nn.LSTM(5, 6, batch_first=True)
+        self.neck, self.head = nn.Linear(6, 5), nn.Linear(5, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        found = self.rnn(torch.tanh(self.read(x.transpose(1, 2))))[0]
+        return self.head(torch.relu(self.neck(found[:, -1])))
+
+
 class Cell(nn.Module):
     """A cell called in a loop: its input's 7, its own 6, 5 behind it."""
 
@@ -279,6 +332,10 @@ def steps() -> Tensor:
     return torch.randn(2, 5, 4, generator=torch.Generator().manual_seed(1))
 
 
+def more_steps() -> Tensor:
+    return torch.randn(2, 8, 4, generator=torch.Generator().manual_seed(1))
+
+
 def words() -> Tensor:
     return torch.arange(14).reshape(2, 7) % 7
 
@@ -305,6 +362,13 @@ CASES = [
     Case("lstm", lambda: Recurrent(nn.LSTM), 7 + 6 + 5, {}, steps),
     Case("gru_both_directions", lambda: Recurrent(nn.GRU, bidirectional=True), 7 + 6 + 5, {}, steps),
     Case("rnn_two_layers", lambda: Recurrent(nn.RNN, num_layers=2), 7 + 6 + 5, {}, steps),
+    Case("lstm_long", lambda: Recurrent(nn.LSTM, num_layers=2, bidirectional=True), 7 + 6 + 5, {}, more_steps),
+    Case("gru_with_dropout", lambda: Recurrent(nn.GRU, num_layers=2, dropout=0.5), 7 + 6 + 5, {}, more_steps, False),
+    Case("rnn_of_relu", lambda: Recurrent(nn.RNN, nonlinearity="relu", bias=False), 7 + 6 + 5, {}, more_steps),
+    Case("encoder_and_decoder", Translated, 7 + 6 + 5, {}, more_steps),
+    Case("one_sequence", OneSequence, 7 + 6 + 5, {}, steps),
+    Case("samples_of_channels", SamplesOfChannels, 7 + 6 + 5, {}, steps),
+    Case("steps_of_channels", StepsOfChannels, 6 + 5, {"read": "cumsum over channels"}, steps),
     Case("lstm_cell", lambda: Cell(nn.LSTMCell), 7 + 6 + 5, {}, steps),
     Case("gru_cell", lambda: Cell(nn.GRUCell), 7 + 6 + 5, {}, steps),
     Case("hand_written_recurrence", HandWritten, 7 + 6 + 5, {}, steps),
