@@ -327,8 +327,10 @@ class UnitGraph:
 
     def _freeze_marked(self) -> None:
         labels, numbers = self.trace.table.frozen_pairs()
-        for component, number in zip(self.component[labels].tolist(), numbers.tolist(), strict=True):
-            self._reason_of.setdefault(component, self.trace.table.reasons[number])
+        components = self.component[labels]
+        first = np.sort(np.unique(components, return_index=True)[1])  # what froze it first tells why
+        for component, number in zip(components[first].tolist(), numbers[first].tolist(), strict=True):
+            self._reason_of[component] = self.trace.table.reasons[number]
         for extra, reason in self._blocked:
             for component in np.unique(self.component[extra]).tolist():
                 self._reason_of.setdefault(component, reason)
