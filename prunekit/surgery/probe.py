@@ -59,11 +59,11 @@ def _settle(
     module: nn.Module,
     graph: UnitGraph,
     repairs: tuple[Repair, ...],
-    spreads_for: Callable[[UnitGraph], tuple[Spread, ...]],
+    required: Callable[[UnitGraph], tuple[Spread, ...]],
 ) -> tuple[UnitGraph, tuple[Repair, ...]]:
     """Repair and freeze until the network stands all spreads, each of which leaves two indices of each dimension."""
     number, hopeless = 0, set[Hashable]()
-    while graph.n_units and number < len(spreads := spreads_for(graph)):
+    while graph.n_units and number < len(spreads := required(graph)):
         removed = keeping(graph, spreads[number](graph), 2)
         failures = probe(graph, repairs, removed, mends=True)
         if not failures:
@@ -82,11 +82,10 @@ def _settle(
 def _stands_fewest(graph: UnitGraph, repairs: tuple[Repair, ...]) -> bool:
     """Return whether the network stands the probes also where they leave one index of a labelled dimension."""
     everything = np.ones(graph.n_units, dtype=bool)
-    spreads = spreads_for(graph)
     if is_large(graph):
         return not probe(graph, repairs, keeping(graph, everything, 1))
     removals = [keeping(graph, everything, 1, backwards=backwards) for backwards in (False, True)]
-    for spread in spreads:
+    for spread in spreads_for(graph):
         removed = keeping(graph, spread(graph), 1)
         if not np.array_equal(removed, keeping(graph, spread(graph), 2)):
             removals.append(removed)

@@ -19,21 +19,8 @@ def _random(fraction: float, seed: int) -> Spread:
     return spread
 
 
-def half(graph: UnitGraph) -> BoolArray:
-    """
-    Return a removal of every other unit by chance.
-
-    Parameters
-    ----------
-    graph : UnitGraph
-        Units of a network.
-
-    Returns
-    -------
-    ndarray of bool, shape (n_units,)
-        Removed units.
-    """
-    return np.random.default_rng(0).random(graph.n_units) < 0.5
+half = _random(0.5, seed=0)
+"""Removes every other unit by chance."""
 
 
 def _other_half(graph: UnitGraph) -> BoolArray:
@@ -72,8 +59,7 @@ def varied(graph: UnitGraph) -> BoolArray:
     """
     fraction = np.full(graph.n_units, -1.0)
     for number, layer in enumerate(graph.layers):
-        units = graph.unit_of_label[graph.filters_of(layer)]
-        units = units[units >= 0]
+        units = _units_of(graph, layer)
         units = units[fraction[units] < 0]
         fraction[units] = (1.0, 1 / 3, 2 / 3)[number % 3]
     return np.random.default_rng(6).random(graph.n_units) < fraction
@@ -106,8 +92,7 @@ def _mixed(graph: UnitGraph) -> BoolArray:
     removed = np.zeros(graph.n_units, dtype=bool)
     random = np.random.default_rng(5)
     for number, layer in enumerate(graph.layers):
-        units = graph.unit_of_label[graph.filters_of(layer)]
-        units = units[units >= 0]
+        units = _units_of(graph, layer)
         which = (units[:1], units[-1:], units[random.random(units.size) < 0.3])[number % 3]
         removed[which] = True
     return removed
@@ -117,9 +102,14 @@ def _of_each_layer(graph: UnitGraph, which: slice) -> BoolArray:
     """Return removed units: some of the filters of each layer, with all that goes with them."""
     removed = np.zeros(graph.n_units, dtype=bool)
     for layer in graph.layers:
-        units = graph.unit_of_label[graph.filters_of(layer)]
-        removed[units[units >= 0][which]] = True
+        removed[_units_of(graph, layer)[which]] = True
     return removed
+
+
+def _units_of(graph: UnitGraph, layer: str) -> NDArray[np.int64]:
+    """Return the units of the filters of a layer that may be removed, in the order of the filters."""
+    units = graph.unit_of_label[graph.filters_of(layer)]
+    return units[units >= 0]
 
 
 _SPREADS: tuple[Spread, ...] = (

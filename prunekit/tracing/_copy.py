@@ -77,18 +77,18 @@ def copy_without_memory(module: nn.Module, convert: Callable[[Tensor], Tensor]) 
         The copy; a tensor that occurs twice is one tensor in it as well.
     """
     memo: dict[int, Any] = {}
-    for _, part in named_parts(module):
+    parts = [part for _, part in named_parts(module)]
+    for part in parts:
         for parameter in part._parameters.values():  # they have a way of their own of being copied
             if parameter is not None and id(parameter) not in memo:
                 memo[id(parameter)] = convert(parameter)
                 vars(memo[id(parameter)]).update(vars(parameter))
     with _CopyWithoutMemory(convert):
-        return _copy_modules(module, memo)
+        return _copy_modules(module, parts, memo)
 
 
-def _copy_modules(module: nn.Module, memo: dict[int, Any]) -> nn.Module:
+def _copy_modules(module: nn.Module, parts: list[nn.Module], memo: dict[int, Any]) -> nn.Module:
     """Do what `copy.deepcopy` does; attributes that are empty or cannot change take most of its time."""
-    parts = [part for _, part in named_parts(module)]
     known: dict[object, bool] = {kind: _copies_as_usual(kind) for kind in {type(part): None for part in parts}}
     usual = [part for part in parts if known[type(part)]]
     copies: list[nn.Module] = [type(part).__new__(type(part)) for part in usual]
