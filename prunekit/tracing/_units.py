@@ -7,12 +7,10 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
 from prunekit.tracing._factors import left_padded, tracked
-from prunekit.tracing._labels import IntArray
+from prunekit.tracing._labels import IntArray, connected, distinct
 from prunekit.tracing._reason import Reason
 from prunekit.tracing._trace import Axis, Trace
 
@@ -249,25 +247,22 @@ class UnitGraph:
         """Units along each labelled dimension of which some must stay, unless enough of them are frozen anyway."""
         found: dict[bytes, Group] = {}
 
-        def add(labels: IntArray, minimum: int) -> None:
-            units = self.unit_of_label[labels]
+        def add(units: IntArray, minimum: int) -> None:
             minimum = min(max(minimum, self._at_least), units.size)
             if minimum == 1 and units[0] < 0:
                 return
-            if int((units < 0).sum()) < minimum:
-                known = found.get(units.tobytes())
-                found[units.tobytes()] = Group(units, max(minimum, known.minimum if known else 0))
+            key = units.tobytes()
+            known = found.get(key)
+            if known.minimum < minimum if known else np.count_nonzero(units < 0) < minimum:
+                found[key] = Group(units, minimum)
 
-        pairs = {labels.tobytes(): labels for labels in self.trace.table.kept_in_pairs}
-        every = np.arange(len(self.unit_of_label))
+        for labels in self.trace.table.kept_in_pairs:
+            add(self.unit_of_label[labels], 2)
         for axis in self.axes:
-            labels = every[axis.labels]
-            add(labels, 2 if pairs and pairs.pop(labels.tobytes(), None) is not None else 1)
-        for labels in pairs.values():
-            add(labels, 2)
+            add(self.unit_of_label[axis.labels], 1)
         for factor in _factors_seen(self.trace):
-            if len(tracked(factor)) == 1:
-                add(factor.reshape(-1).numpy(), 1)
+            if factor.numel() == max(factor.shape):
+                add(self.unit_of_label[factor.reshape(-1).numpy()], 1)
         return tuple(found.values())
 
     @cached_property
@@ -283,10 +278,10 @@ class UnitGraph:
                 slices.setdefault(int(components[part[0]]), []).append(
                     Slice(axis.tensor, axis.dim, tuple(part.tolist()), self._role(labels))
                 )
-        made = np.unique(self.component[self.producers])
-        numbered = sorted((int(self.unit_of_component[c]), int(c)) for c in made if self.unit_of_component[c] >= 0)
+        made = distinct(self.component[self.producers]).tolist()
+        numbered = sorted((int(self.unit_of_component[c]), c) for c in made if self.unit_of_component[c] >= 0)
         prunable = [Unit(index, tuple(slices[c])) for index, c in numbered]
-        fixed = [Unit(None, tuple(slices[int(c)]), self._reason_of[int(c)]) for c in made if int(c) in self._reason_of]
+        fixed = [Unit(None, tuple(slices[c]), self._reason_of[c]) for c in made if c in self._reason_of]
         return (*prunable, *fixed)
 
     @property
@@ -314,10 +309,12 @@ class UnitGraph:
     def _filters(self) -> dict[str, IntArray]:
         """Labels of the filters of every layer that makes channels."""
         parts: dict[str, list[IntArray]] = {}
-        for axis in self.axes:
-            made = np.flatnonzero(self.producers[axis.labels])
-            if made.size:
-                parts.setdefault(axis.tensor.rpartition(".")[0], []).append(made + axis.start)
+        made = np.flatnonzero(self.producers)
+        bounds = np.searchsorted(made, [axis.start for axis in self.axes] + [len(self.producers)])
+        for axis, start, end in zip(self.axes, bounds, bounds[1:], strict=False):
+            own = made[start:end]
+            if own.size and (own := own[own < axis.labels.stop]).size:
+                parts.setdefault(axis.tensor.rpartition(".")[0], []).append(own)
         return {layer: np.concatenate(own) for layer, own in parts.items()}
 
     def _role(self, labels: IntArray) -> Role:
@@ -332,7 +329,7 @@ class UnitGraph:
         for component, number in zip(components[first].tolist(), numbers[first].tolist(), strict=True):
             self._reason_of[component] = self.trace.table.reasons[number]
         for extra, reason in self._blocked:
-            for component in np.unique(self.component[extra]).tolist():
+            for component in distinct(self.component[extra]).tolist():
                 self._reason_of.setdefault(component, reason)
 
     def _settle_across(self) -> None:
@@ -345,7 +342,7 @@ class UnitGraph:
         for wide, narrow, reason in self.trace.table.across:
             components = self.component[wide.numpy()]
             if all(_constant_along(components, dim) for dim in tracked(narrow)):
-                for component in np.unique(self.component[narrow.numpy()]).tolist():
+                for component in distinct(self.component[narrow.numpy()]).tolist():
                     self._reason_of.setdefault(component, reason)
             else:
                 left, right = np.broadcast_arrays(components, self.component[narrow.numpy()])
@@ -373,12 +370,11 @@ class UnitGraph:
     def _units_left(self, components: IntArray, dim: int) -> int:
         rows = np.moveaxis(components, dim, 0).reshape(components.shape[dim], -1)
         free = ~self.frozen[rows].any(axis=1)
-        return len(np.unique(rows[free].min(axis=1))) if free.any() else 0
+        return len(distinct(rows[free].min(axis=1))) if free.any() else 0
 
     def _merge(self, left: IntArray, right: IntArray) -> None:
         size = int(self.component.max(initial=0)) + 1
-        graph = coo_array((np.ones(len(left), dtype=bool), (left, right)), shape=(size, size))
-        merged = connected_components(graph, directed=False)[1].astype(np.int64)
+        merged = connected(left, right, size)
         self.component = merged[self.component]
         reasons: dict[int, Reason] = {}
         for component, reason in self._reason_of.items():
@@ -387,13 +383,15 @@ class UnitGraph:
 
     def _freeze_whole_axes(self) -> None:
         why = {
-            int(component): reason
+            component: reason
             for labels, reason in reversed(self.trace.table.explanations)
-            for component in np.unique(self.component[labels])
+            for component in distinct(self.component[labels]).tolist()
         }
         for axis in self.axes:
             components = self.component[axis.labels]
-            if (components == components[0]).all() and self.producers[axis.labels].any():
+            if components[0] != components[-1] or (components != components[0]).any():
+                continue
+            if self.producers[axis.labels].any():
                 text = f"its {axis.size} filters can only be removed together"
                 module = axis.tensor.rpartition(".")[0]
                 reason = why.get(int(components[0]), Reason(text, module=module))
@@ -404,10 +402,10 @@ class UnitGraph:
         numbers = np.full(count, -1, dtype=np.int64)
         labels = np.flatnonzero(self.producers)
         free = labels[~self.frozen[self.component[labels]]]
-        components = self.component[free]
-        _, first = np.unique(components, return_index=True)
-        ordered = components[np.sort(first)]
-        numbers[ordered] = np.arange(len(ordered))
+        first = np.full(count, -1, dtype=np.int64)
+        first[self.component[free][::-1]] = free[::-1]  # the last that is written stays
+        found = np.flatnonzero(first >= 0)
+        numbers[found[np.argsort(first[found])]] = np.arange(found.size)
         return numbers
 
 
