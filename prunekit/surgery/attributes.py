@@ -149,8 +149,9 @@ def repairs_without_parameters(module: nn.Module, graph: UnitGraph) -> tuple[Rep
     counts = {(record.module, number): labels for record in run.operations for number, labels in record.counts}
     repairs = []
     for path, layer in named_parts(module):
-        bare = isinstance(layer, _NormBase | nn.GroupNorm) and not [*layer.parameters(), *layer.buffers()]
-        if not bare or path not in run.module_outputs:
+        if not isinstance(layer, (_NormBase, nn.GroupNorm)) or path not in run.module_outputs:
+            continue
+        if any(tensor is not None for own in (layer._parameters, layer._buffers) for tensor in own.values()):
             continue
         name = "num_features" if isinstance(layer, _NormBase) else "num_channels"
         for factor in graph.trace.store[run.module_outputs[path]]:

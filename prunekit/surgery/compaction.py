@@ -93,6 +93,12 @@ def _like(tensor: Tensor, old: Tensor) -> Tensor:
 
 
 def _replace_(part: nn.Module, finished: dict[int, Tensor]) -> None:
-    for name, tensor in [*part._parameters.items(), *part._buffers.items()]:
-        if tensor is not None and id(tensor) in finished:
-            setattr(part, name, finished[id(tensor)])
+    plain = type(part).__setattr__ is nn.Module.__setattr__  # which looks for the right place again
+    for own in (part._parameters, part._buffers):
+        for name, tensor in list(own.items()):
+            if tensor is None or id(tensor) not in finished:
+                continue
+            if plain:
+                own[name] = finished[id(tensor)]
+            else:
+                setattr(part, name, finished[id(tensor)])

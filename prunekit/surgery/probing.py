@@ -1,7 +1,7 @@
 """One probe: compact a copy of a network, run it and compare every operation with the dense run."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,15 +14,16 @@ from prunekit.surgery.compaction import apply_plan_
 from prunekit.surgery.plan import make_plan
 from prunekit.tracing import (
     MISPLACED,
-    Axis,
     CheckingTable,
     LabelConflictError,
     OperationRecord,
     RunRecord,
     Tracer,
     UnitGraph,
+    named_tensors,
     tracked,
 )
+from prunekit.tracing.rules import takes_sizes
 
 BoolArray = NDArray[np.bool_]
 
@@ -86,23 +87,19 @@ def probe(graph: UnitGraph, repairs: tuple[Repair, ...], removed: BoolArray, men
     """
     kept = graph.kept_labels(removed)
     plan = make_plan(graph, removed, repairs)
-    axes = {(axis.tensor, axis.dim): axis for axis in graph.axes}
     prunable = graph.unit_of_component >= 0
     sandbox = graph.trace.sandbox
     failures: list[Failure] = []
     with sandbox.opened() as duplicate:
+        dense = named_tensors(duplicate)
         apply_plan_(duplicate, plan)
+        smaller = named_tensors(duplicate)
         table = CheckingTable(graph.component, prunable)
-        labels = np.arange(len(kept))
-
-        def initial(name: str, dim: int, size: int) -> Tensor:
-            axis: Axis = axes[name, dim]
-            return torch.from_numpy(labels[axis.labels][kept[axis.labels]])
-
-        tracer = Tracer(duplicate, sandbox.path, table, initial)
+        tracer = Tracer(duplicate, sandbox.path, table, graph.labels_of_axes(kept))
         inputs = sandbox.prepare(graph.trace.inputs)
         for number, run in enumerate(graph.trace.runs):
             watch = _Watch(graph, number, kept, tracer, mends)
+            watch.settle((dense[name], tensor) for name, tensor in smaller.items())
             try:
                 found = tracer.forward(inputs.args, inputs.kwargs, run.training, watch)
             except _OwnError as exc:
@@ -134,8 +131,58 @@ class _Watch:
         self._run: RunRecord = graph.trace.runs[number]
         self._kept = kept
         self._found = tracer.store
+        self._tracer = tracer
+        self._twins: dict[int, Tensor] = {}
         self._parts: dict[int, NDArray[np.int64]] = {}
+        self._tensors: dict[int, Tensor] = {}
         self._agreed: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}
+
+    def settle(self, pairs: Iterable[tuple[Tensor, Tensor]]) -> None:
+        """Note tensors with their twins of the dense run, whose labels without what is gone they carry."""
+        for dense, smaller in pairs:
+            if not any(size == 1 < before for size, before in zip(smaller.shape, dense.shape, strict=True)):
+                self._twins[id(smaller)] = dense
+
+    def foresees(self, record: OperationRecord, number: int) -> bool:
+        """
+        Give the outputs of an operation the labels of the dense run that stay, if they cannot have others.
+
+        That is so where the operation takes no number of channels, its inputs are those of the dense run without what
+        is gone, and so are the shapes of its outputs. A dimension of size 1, which broadcasts, is not looked at here.
+        """
+        if number >= len(self._run.operations):
+            return False
+        dense = self._run.operations[number]
+        if dense.name != record.name or dense.scalars != record.scalars or takes_sizes(record):
+            return False
+        if len(dense.inputs) != len(record.inputs) or len(dense.outputs) != len(record.outputs):
+            return False
+        if not all(map(self._are_twins, dense.inputs, record.inputs)) or not _have_same_numbers(dense, record):
+            return False
+        store, pairs = self._graph.trace.store, []
+        for position, (out, smaller) in enumerate(zip(dense.outputs, record.outputs, strict=True)):
+            if position and not store[out]:
+                continue
+            if store.alone(out) or smaller.shape != self._expected_shape(out):
+                return False
+            pairs.append((out, smaller))
+        for out, smaller in pairs:
+            if not any(smaller is tensor for tensor in record.inputs):
+                self._found[smaller] = self._labels_left(out)
+                if store.is_weight(out):
+                    self._found.set_weight(smaller)
+        self.settle(pairs)
+        return True
+
+    def _are_twins(self, dense: Tensor, smaller: Tensor) -> bool:
+        """Return whether a tensor is known to carry the labels of a dense one that stay, or neither carries any."""
+        dense, smaller = self._run.original(dense), self._tracer.run.original(smaller)
+        if self._twins.get(id(smaller)) is dense:
+            return True
+        before, after = self._graph.trace.store, self._found
+        if before[dense] or after[smaller] or before.alone(dense) or after.alone(smaller):
+            return False
+        return dense.shape == smaller.shape and before.is_weight(dense) == after.is_weight(smaller)
 
     def visited(self, record: OperationRecord, number: int) -> tuple[Tensor, ...] | None:
         """Raise `_DeviationError` where the operation is not the one that the labels foretell, or mend it."""
@@ -208,7 +255,7 @@ class _Watch:
         found = []
         for out in dense.outputs:
             mended = _zeros_like(out, self._expected_shape(out))
-            self._found[mended] = tuple(torch.from_numpy(part) for part in map(self._part, store[out]) if part.size > 1)
+            self._found[mended] = self._labels_left(out)
             if store.is_weight(out):
                 self._found.set_weight(mended)
             found.append(mended)
@@ -243,11 +290,22 @@ class _Watch:
             self._parts[id(factor)] = self._graph.kept_part(factor, self._kept)
         return self._parts[id(factor)]
 
+    def _labels_left(self, dense: Tensor) -> tuple[Tensor, ...]:
+        """Return what stays of the factors of a tensor."""
+        found = []
+        for factor in self._graph.trace.store[dense]:
+            part = self._part(factor)
+            if part.size > 1:
+                found.append(self._tensors.setdefault(id(factor), torch.from_numpy(part)))
+        return tuple(found)
+
     def _compare_labels(self, dense: Tensor, smaller: Tensor) -> None:
         """Raise `_DeviationError` unless every factor is one of the dense run without what is gone."""
         component = self._graph.component
         before, after = self._graph.trace.store, self._found
         if not before.alone(dense) and not after.alone(smaller) and self._agree(before[dense], after[smaller]):
+            if before.is_weight(dense) == after.is_weight(smaller):
+                self.settle([(dense, smaller)])
             return
         expected = [self._part(factor) for factor in (*before[dense], *before.alone(dense))]
         found = [factor.numpy() for factor in (*after[smaller], *after.alone(smaller))]
@@ -278,6 +336,23 @@ class _Watch:
         factors = tuple(torch.from_numpy(labels) for labels in lost if labels.size > 1)
         if factors:
             self._found[smaller] = (*self._found[smaller], *factors)
+
+
+_NUMBERS_OF_CHANNELS = frozenset({"groups", "normalized_shape", "size"})
+"""Arguments of operations without sizes that fail with any other value than the right one."""
+
+
+def _have_same_numbers(dense: OperationRecord, record: OperationRecord) -> bool:
+    """Return whether two operations have the same arguments but for tensors and numbers of channels."""
+    for name, value in dense.arguments.items():
+        other = record.arguments[name]
+        if value is other or isinstance(value, Tensor) or name in _NUMBERS_OF_CHANNELS:
+            continue
+        if isinstance(value, list | tuple) and any(isinstance(one, Tensor) for one in value):
+            continue
+        if value != other:
+            return False
+    return True
 
 
 def _zeros_like(tensor: Tensor, shape: Sequence[int]) -> Tensor:

@@ -8,24 +8,27 @@ import torch
 from torch import Tensor
 from torch._ops import OpOverload
 
-from prunekit.tracing._factors import Factors, shrink, tracked
+from prunekit.tracing._factors import Factors, tracked
 from prunekit.tracing._labels import LabelTable
 from prunekit.tracing._reason import Reason
 from prunekit.tracing._records import LabelStore
 
 
 @lru_cache(maxsize=4096)
-def _signature(operation: OpOverload) -> tuple[tuple[str, ...], dict[str, Any]]:
+def _signature(operation: OpOverload, given: int) -> tuple[tuple[str, ...], dict[str, Any]]:
+    """Return the names of the arguments, and the defaults of those after the ones that are given by position."""
     arguments = operation._schema.arguments
-    return tuple(arg.name for arg in arguments), {
-        arg.name: arg.default_value for arg in arguments if arg.has_default_value()
-    }
+    defaults = {arg.name: arg.default_value for arg in arguments[given:] if arg.has_default_value()}
+    return tuple(arg.name for arg in arguments), defaults
 
 
 def bind(operation: OpOverload, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """Return all arguments of a call by the names of the schema, defaults filled in."""
-    names, defaults = _signature(operation)
-    given = {**defaults, **dict(zip(names, args, strict=False)), **kwargs}
+    """Return all arguments of a call by the names of the schema and in its order, defaults filled in."""
+    names, defaults = _signature(operation, len(args))
+    given = dict(zip(names, args, strict=False)) | defaults
+    if not kwargs:
+        return given
+    given.update(kwargs)
     return {name: given[name] for name in names if name in given}
 
 
@@ -121,7 +124,7 @@ class Call:
 
     def set(self, tensor: Tensor, factors: Iterable[Tensor]) -> None:
         """Give an output its factors; one that consists of a single channel freezes it."""
-        shrunk = [shrink(factor) for factor in factors]
+        shrunk = [self._store.shrunk(factor) for factor in factors]
         alone = [factor for factor in shrunk if factor.numel() == 1]
         for factor in alone:
             self._table.freeze_alone(factor, self.reason("one channel alone makes up a whole tensor"))

@@ -50,7 +50,12 @@ class Composites(TorchFunctionMode):
     ) -> Any:
         """Run a function, or the one operation that it is."""
         kwargs = kwargs or {}
-        if func in _COMPOSITES:
+        if func is F.batch_norm:
+            arguments = {**_BATCH_NORM_DEFAULTS, **dict(zip(_BATCH_NORM_DEFAULTS, args, strict=False)), **kwargs}
+            if _is_batch_norm(arguments) and _get_current_dispatch_mode() is self._mode:
+                with _pop_mode_temporarily():
+                    return self._mode.__torch_dispatch__(_BATCH_NORM, (), (), arguments)[0]
+        elif func in _COMPOSITES:
             operation, applies = _COMPOSITES[func]
             arguments = bind(operation, args, kwargs)
             if arguments.get("dropout_p") and _is_usual(arguments["query"]):  # does nothing to the labels
@@ -113,6 +118,30 @@ def _is_attention(arguments: Mapping[str, Any]) -> bool:
         and query.size(1) == key.size(1) == value.size(1)
     )
 
+
+def _is_batch_norm(arguments: Mapping[str, Any]) -> bool:
+    """Return whether the arguments are those of a batch norm by running statistics, of fitting shapes."""
+    if len(arguments) != len(_BATCH_NORM_DEFAULTS) or arguments["training"] is not False:
+        return False
+    source, *statistics, weight, bias = list(arguments.values())[:5]
+    if not _is_usual(source) or source.dim() < 2 or any(one is None for one in statistics):
+        return False
+    channels = source.shape[1:2]
+    return all([one is None or (_is_usual(one) and one.shape == channels) for one in (*statistics, weight, bias)])
+
+
+_BATCH_NORM = torch.ops.aten.native_batch_norm.default
+_BATCH_NORM_DEFAULTS: dict[str, Any] = {
+    "input": None,
+    "running_mean": None,
+    "running_var": None,
+    "weight": None,
+    "bias": None,
+    "training": False,
+    "momentum": 0.1,
+    "eps": 1e-5,
+}
+"""Arguments of `torch.nn.functional.batch_norm`."""
 
 _COMPOSITES: dict[Any, tuple[OpOverload, Callable[[Mapping[str, Any]], bool]]] = {
     F.linear: (torch.ops.aten.linear.default, _is_linear),

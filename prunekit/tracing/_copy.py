@@ -83,6 +83,9 @@ def copy_without_memory(module: nn.Module, convert: Callable[[Tensor], Tensor]) 
             if parameter is not None and id(parameter) not in memo:
                 memo[id(parameter)] = convert(parameter)
                 vars(memo[id(parameter)]).update(vars(parameter))
+        for buffer in part._buffers.values():
+            if type(buffer) is Tensor and id(buffer) not in memo:
+                memo[id(buffer)] = convert(buffer)
     with _CopyWithoutMemory(convert):
         return _copy_modules(module, parts, memo)
 
@@ -94,13 +97,20 @@ def _copy_modules(module: nn.Module, parts: list[nn.Module], memo: dict[int, Any
     copies: list[nn.Module] = [type(part).__new__(type(part)) for part in usual]
     memo.update({id(part): duplicate for part, duplicate in zip(usual, copies, strict=True)})
     for part, duplicate in zip(usual, copies, strict=True):
+        attributes = vars(duplicate)
         for name, value in part.__getstate__().items():
-            if type(value) in _UNCHANGING:
-                vars(duplicate)[name] = value
-            elif type(value) in _CONTAINERS and not value:
-                vars(duplicate)[name] = type(value)()
+            kind = type(value)
+            if kind in _UNCHANGING or (kind is tuple and all([type(one) in _UNCHANGING for one in value])):
+                attributes[name] = value
+            elif id(value) in memo:
+                attributes[name] = memo[id(value)]
+            elif kind in _CONTAINERS and not value:
+                attributes[name] = memo[id(value)] = kind()
+            elif kind is dict and all([one is None or id(one) in memo for one in value.values()]):
+                known_values = {key: None if one is None else memo[id(one)] for key, one in value.items()}
+                attributes[name] = memo[id(value)] = known_values
             else:
-                vars(duplicate)[name] = copy.deepcopy(value, memo)
+                attributes[name] = copy.deepcopy(value, memo)
     memo.setdefault(id(memo), []).extend(parts)  # as deepcopy does, so that no identity is given out again
     return copy.deepcopy(module, memo)
 

@@ -76,6 +76,8 @@ def reshape(factor: Tensor, old: Sequence[int], new: Sequence[int]) -> Tensor:
 
 def along(factor: Tensor, dim: int, ndim: int) -> Tensor:
     """Return one-dimensional labels shaped to lie along ``dim`` of a tensor with ``ndim`` dimensions."""
+    if ndim == factor.dim() == 1:
+        return factor
     shape = [1] * ndim
     shape[dim] = -1
     return factor.reshape(shape)

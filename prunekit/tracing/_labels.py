@@ -304,7 +304,7 @@ def _pairs(left: Tensor, right: Tensor) -> Edges:
     """Return the labels that meet, twice shape (n,); if there are many, equal ones and repetitions are left out."""
     if left.shape != right.shape:
         left, right = torch.broadcast_tensors(left, right)
-    one, other = left.reshape(-1).numpy(), right.reshape(-1).numpy()
+    one, other = left.numpy().reshape(-1), right.numpy().reshape(-1)
     if one.size > _MANY:
         differs = one != other
         base = int(other.max()) + 1
@@ -313,7 +313,7 @@ def _pairs(left: Tensor, right: Tensor) -> Edges:
     return one, other
 
 
-_MANY = 1024
+_MANY = 8192
 """How many pairs are too many to keep what says nothing new."""
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from prunekit.tracing._factors import Factors
+from prunekit.tracing._factors import Factors, shrink
 from prunekit.tracing._reason import Reason
 
 
@@ -87,6 +87,7 @@ class LabelStore:
         self._factors: dict[int, Factors] = {}
         self._alone: dict[int, Factors] = {}
         self._weights: set[int] = set()
+        self._shrunk: dict[int, Tensor] = {}
         self._pending: dict[int, list[tuple[Tensor, Reason]]] = {}
         self._alive: list[Tensor] = []
 
@@ -98,6 +99,13 @@ class LabelStore:
         """Record the factors of a tensor."""
         self._factors[id(tensor)] = factors
         self._alive.append(tensor)
+
+    def shrunk(self, factor: Tensor) -> Tensor:
+        """Return what `shrink` does; most factors go from tensor to tensor and need to be looked at once only."""
+        if id(factor) not in self._shrunk:
+            factor = shrink(factor)
+            self._shrunk[id(factor)] = factor
+        return factor
 
     def set_alone(self, tensor: Tensor, labels: Sequence[Tensor]) -> None:
         """Record labels that a whole tensor consists of; they are no factors, since they describe no dimension."""

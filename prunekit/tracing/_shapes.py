@@ -116,6 +116,12 @@ def _linear(arguments: Mapping[str, Any]) -> Tensor | None:
     return _empty(source, (*source.shape[:-1], weight.size(0)))
 
 
+def _batch_norm_by_name(arguments: Mapping[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
+    source = arguments["input"]
+    nothing = _empty(source, (0,))
+    return _like(source), nothing, nothing
+
+
 def _attention(arguments: Mapping[str, Any]) -> Tensor | None:
     query, key, value = (arguments[name] for name in ("query", "key", "value"))
     fits = query.shape[:2] == key.shape[:2] == value.shape[:2] and query.size(3) == key.size(3)
@@ -153,7 +159,8 @@ for _name in _POINTWISE.split():
         _SHORTCUTS[getattr(torch.ops.aten, _name).default] = _first if _name.endswith("_") else _like_first
 
 
-_COMPOSITES: dict[OpOverload, Callable[[Mapping[str, Any]], Tensor | None]] = {
+_COMPOSITES: dict[OpOverload, Callable[[Mapping[str, Any]], Any]] = {
+    torch.ops.aten.native_batch_norm.default: _batch_norm_by_name,
     torch.ops.aten.linear.default: _linear,
     torch.ops.aten.scaled_dot_product_attention.default: _attention,
 }

@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import get_args
+from typing import NamedTuple, get_args
 
 import torch
 from torch import Tensor, nn
@@ -14,13 +14,13 @@ from prunekit.tracing._follower import Follower
 from prunekit.tracing._inputs import Inputs
 from prunekit.tracing._labels import LabelTable
 from prunekit.tracing._modes import mode_readers
+from prunekit.tracing._outputs import named_tensors
 from prunekit.tracing._records import LabelStore, RunRecord
 from prunekit.tracing._sandbox import Sandbox, Tensors
 from prunekit.tracing._tracer import Tracer
 
 
-@dataclass(frozen=True, slots=True)
-class Axis:
+class Axis(NamedTuple):
     """
     One dimension of a parameter or buffer and the labels that it got.
 
@@ -131,17 +131,15 @@ def _trace_once(
     module: nn.Module, inputs: Inputs, batch_size: int | None, tensors: Tensors, norms: Mapping[str, int]
 ) -> Trace:
     table = LabelTable()
-    axes: list[Axis] = []
-
-    def draw(name: str, dim: int, size: int) -> Tensor:
-        labels = table.fresh(size)
-        axes.append(Axis(name, dim, int(labels[0]), size))
-        return labels
-
     sandbox = Sandbox(module, tensors, norms)
     failure: Exception | None = None
     with sandbox.opened() as duplicate:
-        tracer = Tracer(duplicate, sandbox.path, table, draw)
+        axes = _axes(named_tensors(duplicate), table.size)
+        sizes = [axis.size for axis in axes]
+        labels = dict(
+            zip(((axis.tensor, axis.dim) for axis in axes), table.fresh(sum(sizes)).split(sizes), strict=True)
+        )
+        tracer = Tracer(duplicate, sandbox.path, table, labels)
         ready = sandbox.prepare(inputs)
         with mode_readers() as readers:
             runs = [tracer.forward(ready.args, ready.kwargs, training=False)]
@@ -159,7 +157,18 @@ def _trace_once(
             raise failure  # only without memory it does not
         if unused is not None:
             raise InputError(_describe_unused(module, unused, failure)) from failure
-    return Trace(table, tracer.store, tuple(axes), tuple(runs), inputs, batch_size, sandbox)
+    return Trace(table, tracer.store, axes, tuple(runs), inputs, batch_size, sandbox)
+
+
+def _axes(tensors: Mapping[str, Tensor], start: int) -> tuple[Axis, ...]:
+    """Return the dimensions of tensors that have more than one index, with labels from ``start`` on."""
+    axes = []
+    for name, tensor in tensors.items():
+        for dim, size in enumerate(tensor.shape):
+            if size > 1:
+                axes.append(Axis(name, dim, start, size))
+                start += size
+    return tuple(axes)
 
 
 def _trains(module: nn.Module, inputs: Inputs) -> bool:

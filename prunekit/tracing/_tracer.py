@@ -1,7 +1,7 @@
 """The dispatch mode that carries labels through a forward pass."""
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from functools import lru_cache
@@ -44,11 +44,18 @@ EMPTY = torch.ops.aten.empty.memory_format
 """What batch norm makes to hold nothing; no part of the record either, without elements."""
 
 
+_WITHOUT_FAKE = nullcontext()
+"""What a network on the meta device runs in: there are no fake tensors."""
+
+
 class Watch(Protocol):
     """What follows a run operation by operation and may put its own outputs in the place of those that it made."""
 
     mends: bool
     """Whether the run goes on where an operation fails."""
+
+    def foresees(self, record: OperationRecord, number: int) -> bool:
+        """Give the outputs of an operation that ran their labels if these are known beforehand, else return False."""
 
     def visited(self, record: OperationRecord, number: int) -> tuple[Tensor, ...] | None:
         """Look at an operation that ran; return outputs to go on with instead, None to go on as it is."""
@@ -69,8 +76,8 @@ class Tracer(TorchDispatchMode):
         What tells which of its modules runs.
     table : LabelTable
         Where equalities and frozen labels go.
-    initial : callable
-        Labels of a tensor of the network by its name, dimension and size, shape (size,).
+    labels : Mapping of tuple of str and int to Tensor
+        Labels of the tensors of the network by name and dimension, each of shape (size of the dimension,).
 
     Notes
     -----
@@ -83,7 +90,7 @@ class Tracer(TorchDispatchMode):
         module: nn.Module,
         path: ModulePath,
         table: LabelTable,
-        initial: Callable[[str, int, int], Tensor],
+        labels: Mapping[tuple[str, int], Tensor],
     ) -> None:
         super().__init__()
         self.table = table
@@ -98,10 +105,9 @@ class Tracer(TorchDispatchMode):
         self._meta = any(tensor.is_meta for tensor in tensors.values())
         with unset_fake_temporarily():
             for name, tensor in tensors.items():
+                shape = tensor.shape
                 self.store[tensor] = tuple(
-                    along(initial(name, dim, size), dim, tensor.dim())
-                    for dim, size in enumerate(tensor.shape)
-                    if size > 1
+                    [along(labels[name, dim], dim, len(shape)) for dim, size in enumerate(shape) if size > 1]
                 )
                 self.store.set_weight(tensor)
 
@@ -167,7 +173,7 @@ class Tracer(TorchDispatchMode):
                 raise
             return _as_returned(func, outputs)
         if isinstance(func, OpOverload) and func.namespace != "prim":
-            with unset_fake_temporarily():
+            with _WITHOUT_FAKE if self._meta else unset_fake_temporarily():
                 outputs = self._visit(func, args, kwargs, result)
             if outputs is not None:
                 return _as_returned(func, outputs)
@@ -221,24 +227,24 @@ class Tracer(TorchDispatchMode):
             return None
         arguments = bind(func, args, kwargs)
         inputs = tensors_in(arguments.values())
-        where = (self._path.current, user_location())
+        where = (self._path.current, user_location() if self._watch is None else "")
         if self.store.awaits_use and (outputs or not asks_for_shape(func)):
             self._use(inputs)
+        call = Call(func, arguments, inputs, outputs, self.store, self.table, where)
         if not outputs:
             if not asks_for_shape(func):
-                call = Call(func, arguments, inputs, outputs, self.store, self.table, where)
                 call.freeze_all(inputs, "read as a Python number")
             return None
-        scalars = numbers_of(func, arguments)
-        call = Call(func, arguments, inputs, outputs, self.store, self.table, where)
         if call.name in COPIES:
             self.run.copied[id(outputs[0])] = self.run.original(inputs[0])
             self._apply(call)
             return None
-        name, repeats = recorded_name(func), self._composites.repeats
+        name, scalars, repeats = recorded_name(func), numbers_of(func, arguments), self._composites.repeats
         record = OperationRecord(name, *where, arguments, inputs, outputs, scalars, call.counts, repeats)
         self.run.operations.append(record)
         number = len(self.run.operations) - 1
+        if self._watch is not None and self._watch.foresees(record, number):
+            return None
         try:
             self._apply(call)
         except LabelConflictError as exc:
@@ -279,7 +285,7 @@ class Tracer(TorchDispatchMode):
     def _check_views(self, call: Call, written: Tensor, before: tuple[Tensor, ...]) -> None:
         """Freeze what an in-place operation put into a tensor whose memory other tensors see."""
         after = self.store[written]
-        if all(any(factor.equal(old) for old in before) for factor in after):
+        if after is before or all(any(factor is old or factor.equal(old) for old in before) for factor in after):
             return
         storage = written.untyped_storage()._cdata
         others = {

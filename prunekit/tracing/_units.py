@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import Literal
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -185,6 +186,27 @@ class UnitGraph:
         """
         padded = np.append(removed, False)  # unit -1 is none
         return ~padded[self.unit_of_label]
+
+    def labels_of_axes(self, kept: BoolArray) -> dict[tuple[str, int], Tensor]:
+        """
+        Return the labels of every axis that stay.
+
+        Parameters
+        ----------
+        kept : ndarray of bool, shape (n_labels,)
+            Labels that stay.
+
+        Returns
+        -------
+        dict of tuple of str and int to Tensor
+            By tensor and dimension, each of shape (number that stays,).
+        """
+        found = np.flatnonzero(kept)
+        bounds = np.searchsorted(found, [axis.start for axis in self.axes]).tolist()  # the axes follow each other
+        ends = bounds[1:] + np.searchsorted(found, [axis.labels.stop for axis in self.axes[-1:]]).tolist()
+        sizes = [end - start for start, end in zip(bounds, ends, strict=True)]
+        parts = torch.from_numpy(found[bounds[0] : ends[-1]] if sizes else found[:0]).split(sizes)
+        return {(axis.tensor, axis.dim): part for axis, part in zip(self.axes, parts, strict=True)}
 
     def kept_shape(self, tensor: Tensor, kept: BoolArray) -> tuple[int, ...]:
         """

@@ -19,6 +19,8 @@ class Knows(nn.Module):
         self.own = [self.first, {"me": self}]
         self.cached = torch.ones(2)
         self.names: set[str] = set()
+        self.known = self.first.known = {"first": self.first, "none": None}  # type: ignore[assignment]
+        self.cache = self.first.cache = {}  # type: ignore[assignment,var-annotated]
 
 
 class CopiesItself(nn.Module):
@@ -38,6 +40,9 @@ def test_identities_are_kept() -> None:
     duplicate = copy_without_memory(module, to_meta)
     assert duplicate.first is duplicate.again is duplicate.own[0]
     assert duplicate.own[1]["me"] is duplicate
+    assert duplicate.known is duplicate.first.known is not module.known
+    assert duplicate.known == {"first": duplicate.first, "none": None}
+    assert duplicate.cache is duplicate.first.cache is not module.cache
     assert duplicate.first is not module.first
     assert duplicate.first.weight.is_meta
     assert duplicate.cached.is_meta

@@ -72,9 +72,14 @@ def is_pointwise(operation: OpOverload) -> bool:
 
 def takes_sizes(record: OperationRecord) -> bool:
     """Return whether an operation takes a number that the code may have computed from a number of channels."""
-    _, name, overload = record.name.split(".") if record.name.count(".") == 2 else ("", "", "")
-    if name == "view":
+    if record.name.startswith("aten.view."):
         return not _merges(record.inputs[0].shape, record.outputs[0].shape)
+    return _takes_sizes(record.name)
+
+
+@lru_cache(maxsize=4096)
+def _takes_sizes(full_name: str) -> bool:
+    _, name, overload = full_name.split(".") if full_name.count(".") == 2 else ("", "", "")
     if name in _SIZELESS:
         return False
     operation = getattr(getattr(torch.ops.aten, name, None), overload, None)

@@ -59,6 +59,8 @@ def combine(call: Call, operands: Sequence[Tensor], ndim: int) -> list[Tensor]:
     positions must stay. A factor that meets a spanning operand without labels there is collapsed, or frozen and dropped
     where nothing else tells its units apart.
     """
+    if len(operands) == 1 and operands[0].dim() == ndim:
+        return list(call.factors(operands[0]))
     shapes = [(1,) * (ndim - tensor.dim()) + spanned_shape(tensor) for tensor in operands]
     factors = [[left_padded(factor, ndim) for factor in call.factors(tensor)] for tensor in operands]
     return agree(call, factors, shapes, WITHOUT_LABELS)

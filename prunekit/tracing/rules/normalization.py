@@ -86,12 +86,11 @@ def _per_channel(call: Call, source: Tensor, text: str) -> list[Tensor]:
 
 
 def _tie_parameters(call: Call, channels: Iterable[Tensor], parameters: Iterable[Tensor | None]) -> None:
-    described: Factors = tuple(factor for factor in channels if factor.numel() > 1)
+    described: Factors = tuple([factor.reshape(-1) for factor in channels if factor.numel() > 1])
+    text = "normalises channels that always stay"
     for parameter in parameters:
-        if parameter is None:
-            continue
-        for own in call.factors(parameter):
+        for own in () if parameter is None else call.factors(parameter):
             if not described:
-                call.freeze(own, "normalises channels that always stay")
-            for factor in described:
-                call.tie(factor.reshape(-1), own.reshape(-1), "normalises channels that always stay")
+                call.freeze(own, text)
+            for labels in described:
+                call.tie(labels, own if own.dim() == 1 else own.reshape(-1), text)
