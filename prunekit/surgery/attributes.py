@@ -115,10 +115,10 @@ def update_attributes_(module: nn.Module) -> None:
     module : Module
         A layer whose parameters may have been sliced; other modules are left alone.
     """
-    for kind, update in _UPDATES:
-        if isinstance(module, kind):
-            update(module)
-            return
+    update = _update_of(module)
+    if update is not None:
+        update(module)
+        return
     shape, weight = vars(module).get("normalized_shape"), module._parameters.get("weight")
     if isinstance(shape, tuple) and weight is not None and len(shape) == weight.dim():  # layer norm and its like
         vars(module)["normalized_shape"] = tuple(weight.shape)
@@ -126,7 +126,11 @@ def update_attributes_(module: nn.Module) -> None:
 
 def is_known(module: nn.Module) -> bool:
     """Return whether `update_attributes_` knows the type of a module, or the one that compaction gives it."""
-    return type(module) is nn.MultiheadAttention or isinstance(module, tuple(kind for kind, _ in _UPDATES))
+    return type(module) is nn.MultiheadAttention or _update_of(module) is not None
+
+
+def _update_of(module: nn.Module) -> Callable[[Any], None] | None:
+    return next((update for kind, update in _UPDATES if isinstance(module, kind)), None)
 
 
 def repairs_without_parameters(module: nn.Module, graph: UnitGraph) -> tuple[Repair, ...]:

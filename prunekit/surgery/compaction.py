@@ -1,5 +1,7 @@
 """Build the physically smaller network."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -94,7 +96,8 @@ def _like(tensor: Tensor, old: Tensor) -> Tensor:
 
 def _replace_(part: nn.Module, finished: dict[int, Tensor]) -> None:
     plain = type(part).__setattr__ is nn.Module.__setattr__  # which looks for the right place again
-    for own in (part._parameters, part._buffers):
+    registered: tuple[dict[str, Any], ...] = (part._parameters, part._buffers)
+    for own in registered:
         for name, tensor in list(own.items()):
             if tensor is None or id(tensor) not in finished:
                 continue

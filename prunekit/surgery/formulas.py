@@ -77,10 +77,10 @@ def own_parameters(layer: nn.Module) -> list[Tensor]:
 
 
 def _may_be_norm(layer: nn.Module) -> bool:
-    own = own_parameters(layer)
-    if len(own) not in (1, 2) or not own[0].is_floating_point():
+    if is_known(layer) or getattr(type(layer), "forward", None) is nn.LayerNorm.forward:
         return False
-    return not is_known(layer) and getattr(type(layer), "forward", None) is not nn.LayerNorm.forward
+    own = own_parameters(layer)
+    return len(own) in (1, 2) and own[0].is_floating_point()
 
 
 _INTERNAL = frozenset(vars(nn.Module()))

@@ -88,18 +88,18 @@ def probe(graph: UnitGraph, repairs: tuple[Repair, ...], removed: BoolArray, men
     kept = graph.kept_labels(removed)
     plan = make_plan(graph, removed, repairs)
     prunable = graph.unit_of_component >= 0
+    labels = graph.labels_of_axes(kept)
     sandbox = graph.trace.sandbox
     failures: list[Failure] = []
     with sandbox.opened() as duplicate:
         dense = named_tensors(duplicate)
         apply_plan_(duplicate, plan)
-        smaller = named_tensors(duplicate)
         table = CheckingTable(graph.component, prunable)
-        tracer = Tracer(duplicate, sandbox.path, table, graph.labels_of_axes(kept))
+        tracer = Tracer(duplicate, sandbox.path, table, labels)
         inputs = sandbox.prepare(graph.trace.inputs)
         for number, run in enumerate(graph.trace.runs):
             watch = _Watch(graph, number, kept, tracer, mends)
-            watch.settle((dense[name], tensor) for name, tensor in smaller.items())
+            watch.settle((dense[name], tensor) for name, tensor in tracer.tensors.items())
             try:
                 found = tracer.forward(inputs.args, inputs.kwargs, run.training, watch)
             except _OwnError as exc:
@@ -140,7 +140,8 @@ class _Watch:
     def settle(self, pairs: Iterable[tuple[Tensor, Tensor]]) -> None:
         """Note tensors with their twins of the dense run, whose labels without what is gone they carry."""
         for dense, smaller in pairs:
-            if not any(size == 1 < before for size, before in zip(smaller.shape, dense.shape, strict=True)):
+            shape = smaller.shape
+            if 1 not in shape or list(shape).count(1) == list(dense.shape).count(1):
                 self._twins[id(smaller)] = dense
 
     def foresees(self, record: OperationRecord, number: int) -> bool:

@@ -1,7 +1,9 @@
 """Operations that PyTorch takes apart before a dispatch mode sees them, taken whole."""
 
+import weakref
 from collections.abc import Callable, Mapping
 from fractions import Fraction
+from functools import partial
 from typing import Any
 
 import torch
@@ -42,7 +44,7 @@ class Composites(TorchFunctionMode):
 
     def __init__(self, mode: TorchDispatchMode) -> None:
         super().__init__()
-        self._mode = mode
+        self._mode = weakref.ref(mode)  # which owns this one
         self.repeats: Fraction | int = 1
 
     def __torch_function__(
@@ -50,20 +52,17 @@ class Composites(TorchFunctionMode):
     ) -> Any:
         """Run a function, or the one operation that it is."""
         kwargs = kwargs or {}
-        if func is F.batch_norm:
-            arguments = {**_BATCH_NORM_DEFAULTS, **dict(zip(_BATCH_NORM_DEFAULTS, args, strict=False)), **kwargs}
-            if _is_batch_norm(arguments) and _get_current_dispatch_mode() is self._mode:
-                with _pop_mode_temporarily():
-                    return self._mode.__torch_dispatch__(_BATCH_NORM, (), (), arguments)[0]
-        elif func in _COMPOSITES:
-            operation, applies = _COMPOSITES[func]
-            arguments = bind(operation, args, kwargs)
+        if func in _COMPOSITES:
+            operation, bound, applies = _COMPOSITES[func]
+            arguments = bound(args, kwargs)
             if arguments.get("dropout_p") and _is_usual(arguments["query"]):  # does nothing to the labels
                 arguments["dropout_p"] = 0.0
                 args, kwargs = (), arguments
-            if applies(arguments) and _get_current_dispatch_mode() is self._mode:
+            mode = self._mode()
+            if mode is not None and _get_current_dispatch_mode() is mode and applies(arguments):
                 with _pop_mode_temporarily():
-                    return self._mode.__torch_dispatch__(operation, (), (), arguments)
+                    result = mode.__torch_dispatch__(operation, (), (), arguments)
+                return result[0] if isinstance(result, tuple) else result
         if func in _RECURRENT and not kwargs and _is_long(args):
             return self._run_two_steps(func, args)
         return func(*args, **kwargs)
@@ -127,10 +126,9 @@ def _is_batch_norm(arguments: Mapping[str, Any]) -> bool:
     if not _is_usual(source) or source.dim() < 2 or any(one is None for one in statistics):
         return False
     channels = source.shape[1:2]
-    return all([one is None or (_is_usual(one) and one.shape == channels) for one in (*statistics, weight, bias)])
+    return all(one is None or (_is_usual(one) and one.shape == channels) for one in (*statistics, weight, bias))
 
 
-_BATCH_NORM = torch.ops.aten.native_batch_norm.default
 _BATCH_NORM_DEFAULTS: dict[str, Any] = {
     "input": None,
     "running_mean": None,
@@ -143,7 +141,18 @@ _BATCH_NORM_DEFAULTS: dict[str, Any] = {
 }
 """Arguments of `torch.nn.functional.batch_norm`."""
 
-_COMPOSITES: dict[Any, tuple[OpOverload, Callable[[Mapping[str, Any]], bool]]] = {
-    F.linear: (torch.ops.aten.linear.default, _is_linear),
-    F.scaled_dot_product_attention: (torch.ops.aten.scaled_dot_product_attention.default, _is_attention),
+
+def _bind_batch_norm(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    return {**_BATCH_NORM_DEFAULTS, **dict(zip(_BATCH_NORM_DEFAULTS, args, strict=False)), **kwargs}
+
+
+_Bind = Callable[[tuple[Any, ...], Mapping[str, Any]], dict[str, Any]]
+_LINEAR = torch.ops.aten.linear.default
+_ATTENTION = torch.ops.aten.scaled_dot_product_attention.default
+
+_COMPOSITES: dict[Any, tuple[OpOverload, _Bind, Callable[[Mapping[str, Any]], bool]]] = {
+    F.linear: (_LINEAR, partial(bind, _LINEAR), _is_linear),
+    F.scaled_dot_product_attention: (_ATTENTION, partial(bind, _ATTENTION), _is_attention),
+    F.batch_norm: (torch.ops.aten.native_batch_norm.default, _bind_batch_norm, _is_batch_norm),
 }
+"""Functions with the operation that each is, its arguments by name, and whether it is that operation and no other."""

@@ -100,13 +100,13 @@ def _copy_modules(module: nn.Module, parts: list[nn.Module], memo: dict[int, Any
         attributes = vars(duplicate)
         for name, value in part.__getstate__().items():
             kind = type(value)
-            if kind in _UNCHANGING or (kind is tuple and all([type(one) in _UNCHANGING for one in value])):
+            if kind in _UNCHANGING or (kind is tuple and all(type(one) in _UNCHANGING for one in value)):
                 attributes[name] = value
             elif id(value) in memo:
                 attributes[name] = memo[id(value)]
             elif kind in _CONTAINERS and not value:
                 attributes[name] = memo[id(value)] = kind()
-            elif kind is dict and all([one is None or id(one) in memo for one in value.values()]):
+            elif kind is dict and all(one is None or id(one) in memo for one in value.values()):
                 known_values = {key: None if one is None else memo[id(one)] for key, one in value.items()}
                 attributes[name] = memo[id(value)] = known_values
             else:

@@ -51,12 +51,14 @@ class LabelTable:
         self.explanations: list[tuple[IntArray, Reason]] = []
         self.normalised: list[tuple[IntArray, Reason]] = []
         self.across: list[tuple[Tensor, Tensor, Reason]] = []
+        self._gave_fixed = False
+        self._said: list[tuple[Tensor, Tensor | None, Reason]] = []
         self._edges: list[Edges] = []
         self._role_edges: list[Edges] = []
         self._solved: tuple[tuple[int, int], IntArray] | None = None
         self._frozen: list[tuple[IntArray, int]] = []
-        self._producers: list[IntArray] = []
-        self._consumers: list[IntArray] = []
+        self._producers: list[Tensor] = []
+        self._consumers: list[Tensor] = []
 
     def fresh(self, count: int) -> Tensor:
         """Return ``count`` new labels, shape (count,)."""
@@ -66,6 +68,7 @@ class LabelTable:
 
     def fixed(self, count: int) -> Tensor:
         """Return the labels of ``count`` positions that always stay, shape (count,)."""
+        self._gave_fixed = True
         return torch.full((count,), FIXED)
 
     def explain(self, labels: Tensor, reason: Reason) -> None:
@@ -83,12 +86,7 @@ class LabelTable:
 
     def tie(self, left: Tensor, right: Tensor, reason: Reason) -> None:
         """Declare two broadcastable arrays of labels equal; what meets `FIXED` is frozen with the reason."""
-        one, other = _pairs(left, right)
-        if not (one.all() and other.all()):
-            fixed = (one == FIXED) | (other == FIXED)
-            self._freeze(np.concatenate([one[fixed], other[fixed]]), reason)
-            one, other = one[~fixed], other[~fixed]
-        self._edges.append((one, other))
+        self._said.append((left, right, reason))
 
     def tie_across(self, wide: Tensor, narrow: Tensor, reason: Reason) -> None:
         """Declare labels equal to those of fewer dimensions, unless all of these stay: see `UnitGraph`."""
@@ -100,7 +98,7 @@ class LabelTable:
 
     def freeze(self, labels: Tensor, reason: Reason) -> None:
         """Declare that no unit with one of these labels may be removed."""
-        self._freeze(labels.reshape(-1).numpy(), reason)
+        self._said.append((labels, None, reason))
 
     def freeze_alone(self, label: Tensor, reason: Reason) -> None:
         """Freeze the one label that a whole tensor consists of."""
@@ -108,15 +106,29 @@ class LabelTable:
 
     def mark_producer(self, labels: Tensor) -> None:
         """Mark labels of parameters that make channels."""
-        self._producers.append(labels.reshape(-1).numpy())
+        self._producers.append(labels)
 
     def mark_consumer(self, labels: Tensor) -> None:
         """Mark labels of parameters that read channels: zeros there remove the channel."""
-        self._consumers.append(labels.reshape(-1).numpy())
+        self._consumers.append(labels)
 
     def keep_two(self, labels: Tensor) -> None:
         """Note labels along a dimension of which at least two must stay."""
         self.kept_in_pairs.append(labels.reshape(-1).numpy())
+
+    def _sort_out(self) -> None:
+        """Turn what was said since the last time into edges and frozen labels."""
+        for left, right, reason in self._said:
+            if right is None:
+                self._freeze(left.reshape(-1).numpy(), reason)
+                continue
+            one, other = _pairs(left, right)
+            if self._gave_fixed and not (one.all() and other.all()):
+                fixed = (one == FIXED) | (other == FIXED)
+                self._freeze(np.concatenate([one[fixed], other[fixed]]), reason)
+                one, other = one[~fixed], other[~fixed]
+            self._edges.append((one, other))
+        self._said.clear()
 
     def _freeze(self, labels: IntArray, reason: Reason) -> None:
         labels = distinct(labels)
@@ -127,6 +139,7 @@ class LabelTable:
 
     def frozen_pairs(self) -> tuple[IntArray, IntArray]:
         """Return the frozen labels and the number of the reason of each, in the order of their freezing."""
+        self._sort_out()
         if not self._frozen:
             return np.zeros(0, np.int64), np.zeros(0, np.int64)
         labels = np.concatenate([part for part, _ in self._frozen])
@@ -135,6 +148,7 @@ class LabelTable:
 
     def components(self) -> IntArray:
         """Return the number of the connected component of every label, shape (size,)."""
+        self._sort_out()
         state = len(self._edges), self.size
         if self._solved is None or self._solved[0] != state:
             self._solved = state, _components(self._edges, self.size)
@@ -145,9 +159,9 @@ class LabelTable:
         producers = np.zeros(self.size, dtype=bool)
         consumers = np.zeros(self.size, dtype=bool)
         for part in self._producers:
-            producers[part] = True
+            producers[part.reshape(-1).numpy()] = True
         for part in self._consumers:
-            consumers[part] = True
+            consumers[part.reshape(-1).numpy()] = True
         if self._role_edges:
             roles = _components(self._role_edges, self.size)
             reached = np.zeros(self.size, dtype=bool)

@@ -60,7 +60,7 @@ class Sandbox:
         if tensors != "real":
             for path, dim in norms.items():
                 stand_in_for_norm_(self._copy.get_submodule(path), dim)
-        self.path = ModulePath(self._copy)
+        self.path = ModulePath(self._copy, by_hooks=tensors == "real")
 
     @contextmanager
     def opened(self) -> Iterator[nn.Module]:

@@ -7,7 +7,7 @@ from typing import NamedTuple, get_args
 
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import DataDependentOutputException
+from torch._subclasses.fake_tensor import DataDependentOutputException, unset_fake_temporarily
 
 from prunekit.exceptions import InputError
 from prunekit.tracing._follower import Follower
@@ -136,9 +136,9 @@ def _trace_once(
     with sandbox.opened() as duplicate:
         axes = _axes(named_tensors(duplicate), table.size)
         sizes = [axis.size for axis in axes]
-        labels = dict(
-            zip(((axis.tensor, axis.dim) for axis in axes), table.fresh(sum(sizes)).split(sizes), strict=True)
-        )
+        with unset_fake_temporarily():
+            parts = table.fresh(sum(sizes)).split(sizes)
+        labels = {(axis.tensor, axis.dim): part for axis, part in zip(axes, parts, strict=True)}
         tracer = Tracer(duplicate, sandbox.path, table, labels)
         ready = sandbox.prepare(inputs)
         with mode_readers() as readers:

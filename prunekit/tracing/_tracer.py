@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 from torch._ops import OpOverload
-from torch._subclasses.fake_tensor import unset_fake_temporarily
+from torch._subclasses.fake_tensor import FakeTensor, unset_fake_temporarily
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
@@ -19,7 +19,7 @@ from prunekit.tracing._composites import Composites
 from prunekit.tracing._copy import has_memory
 from prunekit.tracing._factors import along
 from prunekit.tracing._labels import LabelConflictError, LabelTable
-from prunekit.tracing._outputs import named_outputs, named_tensors
+from prunekit.tracing._outputs import named_outputs, named_parts, named_tensors
 from prunekit.tracing._path import ModulePath
 from prunekit.tracing._reason import Reason
 from prunekit.tracing._records import LabelStore, OperationRecord, RunRecord
@@ -44,8 +44,7 @@ EMPTY = torch.ops.aten.empty.memory_format
 """What batch norm makes to hold nothing; no part of the record either, without elements."""
 
 
-_WITHOUT_FAKE = nullcontext()
-"""What a network on the meta device runs in: there are no fake tensors."""
+_NOTHING = nullcontext()
 
 
 class Watch(Protocol):
@@ -79,6 +78,11 @@ class Tracer(TorchDispatchMode):
     labels : Mapping of tuple of str and int to Tensor
         Labels of the tensors of the network by name and dimension, each of shape (size of the dimension,).
 
+    Attributes
+    ----------
+    tensors : dict of str to Tensor
+        The parameters and buffers.
+
     Notes
     -----
     Every parameter and buffer gets labels along each of its dimensions before the run, so an operation needs no rule
@@ -100,9 +104,10 @@ class Tracer(TorchDispatchMode):
         self._path = path
         self._watch: Watch | None = None
         self._composites = Composites(self)
-        tensors = named_tensors(module)
+        self.tensors = tensors = named_tensors(module)
         self._memory = all(map(has_memory, tensors.values()))
         self._meta = any(tensor.is_meta for tensor in tensors.values())
+        self._fake = not tensors or any(isinstance(tensor, FakeTensor) for tensor in tensors.values())
         with unset_fake_temporarily():
             for name, tensor in tensors.items():
                 shape = tensor.shape
@@ -137,10 +142,13 @@ class Tracer(TorchDispatchMode):
         """
         self.run = RunRecord(training=training)
         self._watch = watch
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            with running(self._module, self._path, training), self._mending_reshapes(), self, self._composites:
-                result = forward_of_traced_module(self._module, args, kwargs)
+        try:
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                with running(self._module, self._path, training), self._mending_reshapes(), self, self._composites:
+                    result = forward_of_traced_module(self._module, args, kwargs)
+        finally:
+            self._watch = None
         self.run.warnings = {str(warning.message) for warning in caught}
         self.run.module_outputs = self._path.outputs
         self.run.outputs = named_outputs(result)
@@ -173,7 +181,7 @@ class Tracer(TorchDispatchMode):
                 raise
             return _as_returned(func, outputs)
         if isinstance(func, OpOverload) and func.namespace != "prim":
-            with _WITHOUT_FAKE if self._meta else unset_fake_temporarily():
+            with unset_fake_temporarily() if self._fake else _NOTHING:
                 outputs = self._visit(func, args, kwargs, result)
             if outputs is not None:
                 return _as_returned(func, outputs)
@@ -377,10 +385,19 @@ def forward_of_traced_module(module: nn.Module, args: tuple[Any, ...], kwargs: M
 @contextmanager
 def running(module: nn.Module, path: ModulePath, training: bool) -> Iterator[None]:
     """Set a network up to be run once: its mode, no gradients, no kernels that hide operations behind one call."""
-    module.train(training)
+    _set_mode(module, training)
     path.restart()
     with torch.no_grad(), _without_fused_paths():
         yield
+
+
+def _set_mode(module: nn.Module, training: bool) -> None:
+    """Call `Module.train`, unless that would do nothing."""
+    for _, part in named_parts(module):
+        own = vars(part)
+        if own.get("training") is not training or "train" in own or type(part).train is not nn.Module.train:
+            module.train(training)
+            return
 
 
 @contextmanager

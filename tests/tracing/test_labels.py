@@ -40,7 +40,7 @@ def test_what_meets_a_fixed_position_is_frozen_and_not_tied() -> None:
     table = LabelTable()
     a = table.fresh(3)
     reason = Reason("meets the input")
-    table.tie(a, torch.tensor([FIXED, FIXED, 3]), reason)
+    table.tie(a, torch.cat([table.fixed(2), a[2:]]), reason)
     labels, numbers = table.frozen_pairs()
     assert labels.tolist() == [1, 2]
     assert [table.reasons[number] for number in numbers] == [reason, reason]
