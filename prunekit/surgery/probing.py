@@ -239,6 +239,8 @@ class _Watch:
     def _compare(self, dense: OperationRecord, record: OperationRecord) -> None:
         if dense.scalars != record.scalars:
             raise _DeviationError(f"a number computed from a size changes from {dense.scalars} to {record.scalars}")
+        if not takes_sizes(record) and not _have_same_numbers(dense, record):
+            raise _DeviationError("the model's code gives it other arguments for another number of channels")
         if len(dense.outputs) != len(record.outputs):
             raise _DeviationError(f"the model's code fixes a size, so that there are {len(record.outputs)} parts")
         for position, (out, smaller) in enumerate(zip(dense.outputs, record.outputs, strict=True)):

@@ -176,3 +176,18 @@ def test_the_probe_says_where_it_failed() -> None:
     (failure,) = probe(graph, (), removed)
     record = graph.trace.runs[failure.run].operations[failure.operation]
     assert record.location.startswith("test_probe.py:")
+
+
+class Turned(Views):
+    """Turns its maps around where it has all of its channels."""
+
+    def flatten(self, x: Tensor) -> Tensor:
+        return x.transpose(2, 3 if x.size(1) == 6 else 2).flatten(1)
+
+
+def test_other_arguments_for_fewer_channels_are_found() -> None:
+    """No label tells the dimensions of an image apart."""
+    network = pruned(randomise(Turned()), image(), 0.5)
+    assert network.support.size == 5
+    assert "other arguments" in network.analyze().set_index("name").loc["conv1", "blocked_by"]
+    assert_same_outputs(network, network.compact(), image())

@@ -11,6 +11,8 @@ from torch import nn
 from prunekit import PrunableNetwork, analyze
 from prunekit.exceptions import NothingToPruneError, PrunekitError
 from prunekit.network import NetworkSnapshot
+from prunekit.surgery import probing, prove_units
+from prunekit.tracing import Inputs
 from tests.zoo import (
     attention,
     convolutional,
@@ -146,3 +148,14 @@ def test_nothing_to_prune(case: Case) -> None:
 def test_scripted_parts_are_refused() -> None:
     with pytest.raises(PrunekitError, match="Script"):
         PrunableNetwork(sharing.Scripted(), image())
+
+
+@pytest.mark.parametrize("case", CASES[::6], ids=str)
+def test_what_probes_foresee_is_what_following_finds(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Probes do not follow the labels through operations whose outcome is certain; it would change nothing."""
+    module, inputs = case.make()
+    quick, quick_repairs = prove_units(module, Inputs.of(inputs))
+    monkeypatch.setattr(probing._Watch, "foresees", lambda self, record, number: False)
+    slow, slow_repairs = prove_units(module, Inputs.of(inputs))
+    assert np.array_equal(quick.unit_of_label, slow.unit_of_label)
+    assert [(one.module, one.name) for one in quick_repairs] == [(one.module, one.name) for one in slow_repairs]
