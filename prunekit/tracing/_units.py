@@ -385,7 +385,7 @@ class UnitGraph:
             dims = tracked(factor)
             if any(_constant_across(components, dim) for dim in dims):
                 continue
-            best = max(dims, key=lambda dim: self._units_left(components, dim))
+            best = max(dims, key=lambda dim: (self._units_left(components, dim), components.shape[dim]))
             rows = np.moveaxis(components, best, 0).reshape(components.shape[best], -1)
             self._merge(np.repeat(rows[:, 0], rows.shape[1]), rows.ravel())
 

@@ -533,12 +533,7 @@ CASES = [
     Case("cross_stage_partial", CrossStagePartial, 4 + 4 + 5 + 6),
     Case("spatial_pyramid", SpatialPyramid, 4 + 6),
     Case("shufflenet_down", ShuffleNetDown, 6 + 4 + 4),
-    Case(
-        "shufflenet_v2",
-        ShuffleNetV2,
-        6 + 4 + 4 + 2,
-        short="where groups and positions leave equally many units, the groups are taken for the unit",
-    ),
+    Case("shufflenet_v2", ShuffleNetV2, 6 + 4 + 4 + 2),
     Case("channel_shuffle_layer", ShuffleByTorch, 4 + 5),
     Case("grouped_shuffle", GroupedShuffle, 5),
     Case("cat_with_itself", CatWithItself, 8 + 5),
