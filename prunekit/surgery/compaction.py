@@ -81,10 +81,9 @@ def _sliced(tensor: Tensor, entries: list[KeptIndices]) -> Tensor:
 
 def _like(tensor: Tensor, old: Tensor) -> Tensor:
     """Return a sliced tensor as the same kind of thing as the old one: parameter, gradient flag, memory format."""
-    for memory_format, ndim in ((torch.channels_last, 4), (torch.channels_last_3d, 5)):
-        if old.dim() == ndim and not old.is_contiguous() and old.is_contiguous(memory_format=memory_format):
-            tensor = tensor.contiguous(memory_format=memory_format)
-            break
+    last = {4: torch.channels_last, 5: torch.channels_last_3d}.get(old.dim())
+    if last is not None and not old.is_contiguous() and old.is_contiguous(memory_format=last):
+        tensor = tensor.contiguous(memory_format=last)
     else:
         tensor = tensor.contiguous()
     if isinstance(old, nn.Parameter):

@@ -21,6 +21,7 @@ from prunekit.tracing import (
     Tracer,
     UnitGraph,
     named_tensors,
+    tensors_in,
     tracked,
 )
 from prunekit.tracing.rules import takes_sizes
@@ -133,6 +134,7 @@ class _Watch:
         self._found = tracer.store
         self._tracer = tracer
         self._twins: dict[int, Tensor] = {}
+        self._shapes: dict[tuple[object, ...], tuple[int, ...]] = {}
         self._parts: dict[int, NDArray[np.int64]] = {}
         self._tensors: dict[int, Tensor] = {}
         self._agreed: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}
@@ -158,7 +160,11 @@ class _Watch:
             return False
         if len(dense.inputs) != len(record.inputs) or len(dense.outputs) != len(record.outputs):
             return False
-        if not all(map(self._are_twins, dense.inputs, record.inputs)) or not _have_same_numbers(dense, record):
+        twins = self._twins
+        for before, after in zip(dense.inputs, record.inputs, strict=True):
+            if twins.get(id(after)) is not before and not self._are_twins(before, after):
+                return False
+        if not _have_same_numbers(dense, record):
             return False
         store, pairs = self._graph.trace.store, []
         for position, (out, smaller) in enumerate(zip(dense.outputs, record.outputs, strict=True)):
@@ -265,6 +271,12 @@ class _Watch:
         return tuple(found)
 
     def _expected_shape(self, dense: Tensor) -> tuple[int, ...]:
+        key = dense.shape, *map(id, self._graph.trace.store[dense])
+        if key not in self._shapes:
+            self._shapes[key] = self._shape_left(dense)
+        return self._shapes[key]
+
+    def _shape_left(self, dense: Tensor) -> tuple[int, ...]:
         shape = list(dense.shape)
         seen: set[int] = set()
         for factor in self._graph.trace.store[dense]:
@@ -347,11 +359,12 @@ _NUMBERS_OF_CHANNELS = frozenset({"groups", "normalized_shape", "size"})
 
 def _have_same_numbers(dense: OperationRecord, record: OperationRecord) -> bool:
     """Return whether two operations have the same arguments but for tensors and numbers of channels."""
+    others = record.arguments
     for name, value in dense.arguments.items():
-        other = record.arguments[name]
+        other = others[name]
         if value is other or isinstance(value, Tensor) or name in _NUMBERS_OF_CHANNELS:
             continue
-        if isinstance(value, list | tuple) and any(isinstance(one, Tensor) for one in value):
+        if isinstance(value, list | tuple) and value and type(value[0]) is not int and tensors_in(value):
             continue
         if value != other:
             return False

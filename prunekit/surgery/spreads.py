@@ -185,14 +185,14 @@ def keeping(graph: UnitGraph, removed: BoolArray, at_least: int, *, backwards: b
     ndarray of bool, shape (n_units,)
         Removed units.
     """
-    removed = removed.copy()
+    removed = np.append(removed, False)  # unit -1 is none
     for group in graph.groups:
         wanted = min(max(group.minimum, at_least), group.units.size)
-        own = group.units[group.units >= 0]
-        if group.units.size - int(removed[own].sum()) >= wanted:
+        gone = removed[group.units]
+        if group.units.size - np.count_nonzero(gone) >= wanted:
             continue
-        for unit in np.unique(own[removed[own]])[:: -1 if backwards else 1]:
-            if group.units.size - int(removed[own].sum()) >= wanted:
+        for unit in np.unique(group.units[gone])[:: -1 if backwards else 1]:
+            if group.units.size - np.count_nonzero(removed[group.units]) >= wanted:
                 break
             removed[unit] = False
-    return removed
+    return removed[:-1]

@@ -1,5 +1,6 @@
 """Channel labels: run a network once and learn which parts of its parameters can only be removed together."""
 
+from prunekit.tracing._call import tensors_in
 from prunekit.tracing._copy import copy_module, has_memory
 from prunekit.tracing._factors import tracked
 from prunekit.tracing._inputs import Inputs, duplicate_inputs
@@ -38,6 +39,7 @@ __all__ = [
     "named_outputs",
     "named_parts",
     "named_tensors",
+    "tensors_in",
     "tensors_of",
     "trace",
     "tracked",

@@ -146,6 +146,54 @@ def _bind_batch_norm(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[s
     return {**_BATCH_NORM_DEFAULTS, **dict(zip(_BATCH_NORM_DEFAULTS, args, strict=False)), **kwargs}
 
 
+_CONVOLUTION_DEFAULTS: dict[str, Any] = {
+    "input": None,
+    "weight": None,
+    "bias": None,
+    "stride": 1,
+    "padding": 0,
+    "dilation": 1,
+    "groups": 1,
+}
+"""Arguments of `torch.conv2d` and its like."""
+
+
+def _bind_convolution(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of ``aten.convolution``."""
+    given = {**_CONVOLUTION_DEFAULTS, **dict(zip(_CONVOLUTION_DEFAULTS, args, strict=False)), **kwargs}
+    source, weight, bias, stride, padding, dilation, groups = given.values()
+    n_dims = weight.dim() - 2
+    stride, padding, dilation = (
+        [one] * n_dims if isinstance(one, int) else one if isinstance(one, str) else list(one)
+        for one in (stride, padding, dilation)
+    )
+    return {
+        "input": source,
+        "weight": weight,
+        "bias": bias,
+        "stride": stride,
+        "padding": padding,
+        "dilation": dilation,
+        "transposed": False,
+        "output_padding": [0] * n_dims,
+        "groups": groups,
+    }
+
+
+def _is_convolution(arguments: Mapping[str, Any]) -> bool:
+    """Return whether the arguments are those of a convolution of a batch, of fitting shapes."""
+    given: list[Any] = [arguments[name] for name in ("input", "weight", "bias", "groups")]
+    source, weight, bias, groups = given
+    return (
+        _is_usual(weight)
+        and _is_usual(source, weight.dim())
+        and not isinstance(arguments["padding"], str)
+        and (bias is None or (_is_usual(bias) and bias.shape == weight.shape[:1]))
+        and source.size(1) == weight.size(1) * groups
+        and weight.size(0) % groups == 0
+    )
+
+
 _Bind = Callable[[tuple[Any, ...], Mapping[str, Any]], dict[str, Any]]
 _LINEAR = torch.ops.aten.linear.default
 _ATTENTION = torch.ops.aten.scaled_dot_product_attention.default
@@ -153,6 +201,10 @@ _ATTENTION = torch.ops.aten.scaled_dot_product_attention.default
 _COMPOSITES: dict[Any, tuple[OpOverload, _Bind, Callable[[Mapping[str, Any]], bool]]] = {
     F.linear: (_LINEAR, partial(bind, _LINEAR), _is_linear),
     F.scaled_dot_product_attention: (_ATTENTION, partial(bind, _ATTENTION), _is_attention),
+    **dict.fromkeys(
+        (torch.conv1d, torch.conv2d, torch.conv3d),
+        (torch.ops.aten.convolution.default, _bind_convolution, _is_convolution),
+    ),
     F.batch_norm: (torch.ops.aten.native_batch_norm.default, _bind_batch_norm, _is_batch_norm),
 }
 """Functions with the operation that each is, its arguments by name, and whether it is that operation and no other."""

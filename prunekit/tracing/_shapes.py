@@ -161,6 +161,7 @@ for _name in _POINTWISE.split():
 
 _COMPOSITES: dict[OpOverload, Callable[[Mapping[str, Any]], Any]] = {
     torch.ops.aten.native_batch_norm.default: _batch_norm_by_name,
+    torch.ops.aten.convolution.default: lambda arguments: _convolution(*arguments.values()),
     torch.ops.aten.linear.default: _linear,
     torch.ops.aten.scaled_dot_product_attention.default: _attention,
 }

@@ -1,5 +1,6 @@
 """Units: connected components of equal labels, and which of them may be removed."""
 
+import copy
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -385,9 +386,20 @@ class UnitGraph:
             dims = tracked(factor)
             if any(_constant_across(components, dim) for dim in dims):
                 continue
-            best = max(dims, key=lambda dim: (self._units_left(components, dim), components.shape[dim]))
-            rows = np.moveaxis(components, best, 0).reshape(components.shape[best], -1)
-            self._merge(np.repeat(rows[:, 0], rows.shape[1]), rows.ravel())
+            left = {dim: self._units_left(components, dim) for dim in dims}
+            best = [dim for dim in dims if left[dim] == max(left.values())]
+            if len(best) > 1:  # what else do they mean for the network?
+                trials = {dim: copy.copy(self) for dim in best}
+                for dim, trial in trials.items():
+                    trial._merge_across(components, dim)
+                    trial._freeze_whole_axes()
+                best.sort(key=lambda dim: trials[dim]._number_units().max(), reverse=True)
+            self._merge_across(components, best[0])
+
+    def _merge_across(self, components: IntArray, dim: int) -> None:
+        """Make the components of each index of a dimension one."""
+        rows = np.moveaxis(components, dim, 0).reshape(components.shape[dim], -1)
+        self._merge(np.repeat(rows[:, 0], rows.shape[1]), rows.ravel())
 
     def _units_left(self, components: IntArray, dim: int) -> int:
         rows = np.moveaxis(components, dim, 0).reshape(components.shape[dim], -1)
