@@ -77,7 +77,10 @@ def own_parameters(layer: nn.Module) -> list[Tensor]:
 
 
 def _may_be_norm(layer: nn.Module) -> bool:
-    if is_known(layer) or getattr(type(layer), "forward", None) is nn.LayerNorm.forward:
+    first = next((parameter for parameter in layer._parameters.values() if parameter is not None), None)
+    if first is None or is_lazy(first) or first.dim() != 1 or is_known(layer):
+        return False
+    if getattr(type(layer), "forward", None) is nn.LayerNorm.forward:
         return False
     own = own_parameters(layer)
     return len(own) in (1, 2) and own[0].is_floating_point()

@@ -309,9 +309,11 @@ class _Watch:
         """Return what stays of the factors of a tensor."""
         found = []
         for factor in self._graph.trace.store[dense]:
-            part = self._part(factor)
-            if part.size > 1:
-                found.append(self._tensors.setdefault(id(factor), torch.from_numpy(part)))
+            key = id(factor)
+            if key not in self._tensors:
+                self._tensors[key] = torch.from_numpy(self._part(factor))
+            if self._tensors[key].numel() > 1:
+                found.append(self._tensors[key])
         return tuple(found)
 
     def _compare_labels(self, dense: Tensor, smaller: Tensor) -> None:

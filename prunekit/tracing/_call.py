@@ -25,6 +25,8 @@ def _signature(operation: OpOverload, given: int) -> tuple[tuple[str, ...], dict
 def bind(operation: OpOverload, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
     """Return all arguments of a call by the names of the schema and in its order, defaults filled in."""
     names, defaults = _signature(operation, len(args))
+    if tuple(kwargs) == names:
+        return dict(kwargs)
     given = dict(zip(names, args, strict=False)) | defaults
     if not kwargs:
         return given

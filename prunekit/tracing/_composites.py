@@ -122,11 +122,13 @@ def _is_batch_norm(arguments: Mapping[str, Any]) -> bool:
     """Return whether the arguments are those of a batch norm by running statistics, of fitting shapes."""
     if len(arguments) != len(_BATCH_NORM_DEFAULTS) or arguments["training"] is not False:
         return False
-    source, *statistics, weight, bias = list(arguments.values())[:5]
-    if not _is_usual(source) or source.dim() < 2 or any(one is None for one in statistics):
+    source, *parameters = list(arguments.values())[:5]
+    if arguments["running_mean"] is None or arguments["running_var"] is None:
+        return False
+    if not _is_usual(source) or source.dim() < 2:
         return False
     channels = source.shape[1:2]
-    return all(one is None or (_is_usual(one) and one.shape == channels) for one in (*statistics, weight, bias))
+    return all(one is None or (_is_usual(one) and one.shape == channels) for one in parameters)
 
 
 _BATCH_NORM_DEFAULTS: dict[str, Any] = {
@@ -143,7 +145,11 @@ _BATCH_NORM_DEFAULTS: dict[str, Any] = {
 
 
 def _bind_batch_norm(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    return {**_BATCH_NORM_DEFAULTS, **dict(zip(_BATCH_NORM_DEFAULTS, args, strict=False)), **kwargs}
+    """Return the arguments of ``aten.native_batch_norm``."""
+    given = {**_BATCH_NORM_DEFAULTS, **dict(zip(_BATCH_NORM_DEFAULTS, args, strict=False)), **kwargs}
+    mean, var = given.pop("running_mean"), given.pop("running_var")
+    training, momentum, eps = (given.pop(name) for name in ("training", "momentum", "eps"))
+    return given | {"running_mean": mean, "running_var": var, "training": training, "momentum": momentum, "eps": eps}
 
 
 _CONVOLUTION_DEFAULTS: dict[str, Any] = {

@@ -100,7 +100,9 @@ def _copy_modules(module: nn.Module, parts: list[nn.Module], memo: dict[int, Any
         attributes = vars(duplicate)
         for name, value in part.__getstate__().items():
             kind = type(value)
-            if kind in _UNCHANGING or (kind is tuple and all(type(one) in _UNCHANGING for one in value)):
+            if kind is OrderedDict and not value and name in _HOOKS:
+                attributes[name] = OrderedDict()
+            elif kind in _UNCHANGING or (kind is tuple and all(type(one) in _UNCHANGING for one in value)):
                 attributes[name] = value
             elif id(value) in memo:
                 attributes[name] = memo[id(value)]
@@ -115,6 +117,7 @@ def _copy_modules(module: nn.Module, parts: list[nn.Module], memo: dict[int, Any
     return copy.deepcopy(module, memo)
 
 
+_HOOKS = frozenset(name for name, value in vars(nn.Module()).items() if isinstance(value, OrderedDict))
 _UNCHANGING = (int, float, str, bool, type(None))
 _CONTAINERS = (dict, OrderedDict, set, list)
 _READ_OLD_FILES = (_ConvNd.__setstate__, nn.MultiheadAttention.__setstate__)

@@ -28,8 +28,9 @@ def named_parts(module: nn.Module) -> list[tuple[str, nn.Module]]:
             continue
         seen.add(id(part))
         found.append((path, part))
-        prefix = f"{path}." if path else ""
-        ahead += [(prefix + name, child) for name, child in reversed(part._modules.items()) if child is not None]
+        if part._modules:
+            prefix = f"{path}." if path else ""
+            ahead += [(prefix + name, child) for name, child in reversed(part._modules.items()) if child is not None]
     return found
 
 
@@ -51,12 +52,11 @@ def named_tensors(module: nn.Module) -> dict[str, Tensor]:
     buffers: dict[str, Tensor] = {}
     seen: set[int] = set()
     for path, part in named_parts(module):
-        prefix = f"{path}." if path else ""
         for own, found in ((part._parameters, parameters), (part._buffers, buffers)):
             for name, tensor in own.items():
                 if tensor is not None and id(tensor) not in seen:
                     seen.add(id(tensor))
-                    found[prefix + name] = tensor
+                    found[f"{path}.{name}" if path else name] = tensor
     return parameters | buffers
 
 

@@ -89,13 +89,21 @@ class Sandbox:
         return to_meta(tensor) if self._mode is None else self._mode.from_tensor(tensor, static_shapes=True)
 
 
+_REGISTERED = ("_parameters", "_buffers", "_modules")
+_OF_EVERY_MODULE = frozenset(vars(nn.Module()))
+
+
 @contextmanager
 def _kept(module: nn.Module) -> Iterator[None]:
     """Give every module the attributes back that it had, fake tensors have no values that could change."""
-    before = [
-        (part, {key: value.copy() if type(value) in (dict, list) else value for key, value in vars(part).items()})
-        for _, part in named_parts(module)
-    ]
+    before = []
+    for _, part in named_parts(module):
+        own = vars(part)
+        saved = own.copy()
+        for name in (*_REGISTERED, *(own.keys() - _OF_EVERY_MODULE)):
+            if type(saved[name]) in (dict, list):
+                saved[name] = saved[name].copy()
+        before.append((part, saved))
     try:
         yield
     finally:
