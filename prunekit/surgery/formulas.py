@@ -77,8 +77,8 @@ def own_parameters(layer: nn.Module) -> list[Tensor]:
 
 
 def _may_be_norm(layer: nn.Module) -> bool:
-    first = next((parameter for parameter in layer._parameters.values() if parameter is not None), None)
-    if first is None or is_lazy(first) or first.dim() != 1 or is_known(layer):
+    given = [parameter for parameter in layer._parameters.values() if parameter is not None]
+    if not given or is_lazy(given[0]) or given[0].dim() != 1 or is_known(layer):
         return False
     if getattr(type(layer), "forward", None) is nn.LayerNorm.forward:
         return False

@@ -119,7 +119,7 @@ def _is_attention(arguments: Mapping[str, Any]) -> bool:
 
 
 def _is_batch_norm(arguments: Mapping[str, Any]) -> bool:
-    """Return whether the arguments are those of a batch norm by running statistics, of fitting shapes."""
+    """Return whether the arguments are those of a batch norm by running statistics, of fitting shapes and types."""
     if len(arguments) != len(_BATCH_NORM_DEFAULTS) or arguments["training"] is not False:
         return False
     source, *parameters = list(arguments.values())[:5]
@@ -127,8 +127,8 @@ def _is_batch_norm(arguments: Mapping[str, Any]) -> bool:
         return False
     if not _is_usual(source) or source.dim() < 2:
         return False
-    channels = source.shape[1:2]
-    return all(one is None or (_is_usual(one) and one.shape == channels) for one in parameters)
+    channels, dtype = source.shape[1:2], source.dtype
+    return all(one is None or (_is_usual(one) and one.shape == channels and one.dtype == dtype) for one in parameters)
 
 
 _BATCH_NORM_DEFAULTS: dict[str, Any] = {
@@ -187,14 +187,15 @@ def _bind_convolution(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[
 
 
 def _is_convolution(arguments: Mapping[str, Any]) -> bool:
-    """Return whether the arguments are those of a convolution of a batch, of fitting shapes."""
+    """Return whether the arguments are those of a convolution of a batch, of fitting shapes and types."""
     given: list[Any] = [arguments[name] for name in ("input", "weight", "bias", "groups")]
     source, weight, bias, groups = given
     return (
         _is_usual(weight)
         and _is_usual(source, weight.dim())
         and not isinstance(arguments["padding"], str)
-        and (bias is None or (_is_usual(bias) and bias.shape == weight.shape[:1]))
+        and (bias is None or (_is_usual(bias) and bias.shape == weight.shape[:1] and bias.dtype == weight.dtype))
+        and source.dtype == weight.dtype
         and source.size(1) == weight.size(1) * groups
         and weight.size(0) % groups == 0
     )

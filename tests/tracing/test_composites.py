@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from prunekit import PrunableNetwork
+from prunekit.exceptions import InputError
 from prunekit.tracing import Inputs, trace
 from tests.nets import randomise
 from tests.zoo.check import assert_same_outputs, pruned
@@ -129,3 +130,60 @@ def test_time_steps_stay() -> None:
     table = PrunableNetwork(OverTime(), torch.randn(2, 3, 7)).analyze().set_index("name")
     assert "cumsum" in table.loc["conv", "blocked_by"]
     assert not table.loc["layer", "blocked_by"]
+
+
+class Keyword(nn.Module):
+    """Calls the functions with arguments in every form."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.norm, self.last = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Conv2d(4, 2, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.conv2d(x, weight=self.first.weight, bias=self.first.bias, stride=(2,), padding=1, dilation=[1, 1])
+        x = F.batch_norm(x, self.norm.running_mean, self.norm.running_var, bias=self.norm.bias, eps=1e-3)
+        return self.last(x)
+
+
+@pytest.mark.parametrize(
+    ("module", "shape"),
+    [
+        (nn.Sequential(nn.Conv1d(3, 8, 3, stride=2, padding=1), nn.BatchNorm1d(8), nn.Conv1d(8, 2, 1)), (2, 3, 9)),
+        (nn.Sequential(nn.Conv2d(3, 8, (3, 5), padding="same"), nn.Conv2d(8, 2, 3, dilation=2)), (2, 3, 9, 8)),
+        (nn.Sequential(nn.Conv2d(3, 8, 1, bias=False), nn.Conv2d(8, 8, 3, groups=8), nn.Conv2d(8, 2, 1)), (2, 3, 9, 8)),
+        (nn.Sequential(nn.Conv3d(3, 8, 2), nn.BatchNorm3d(8, affine=False), nn.Conv3d(8, 2, 1)), (2, 3, 4, 5, 6)),
+        (
+            nn.Sequential(nn.Conv2d(3, 8, 1), nn.BatchNorm2d(8, track_running_stats=False), nn.Conv2d(8, 2, 1)),
+            (2, 3, 5, 5),
+        ),
+        (nn.Sequential(nn.Conv2d(3, 8, 1).to(memory_format=torch.channels_last), nn.Conv2d(8, 2, 3)), (2, 3, 5, 5)),
+        (Keyword(), (2, 3, 8, 8)),
+    ],
+    ids=["1d", "padding", "depthwise", "3d", "batch-statistics", "channels-last", "keywords"],
+)
+def test_convolutions_and_batch_norms_have_the_shapes_of_pytorch(module: nn.Module, shape: tuple[int, ...]) -> None:
+    module, x = randomise(module), torch.randn(shape)
+    (_, output), *_ = trace(module, Inputs.of(x)).runs[0].outputs.items()
+    assert output.shape[1:] == module.eval()(x).shape[1:]
+    network = pruned(module, x, 0.5)
+    assert network.support.size == (4 if isinstance(module, Keyword) else 8)
+    assert_same_outputs(network, network.compact(), x)
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        nn.Sequential(nn.Conv2d(3, 8, 1), nn.Conv2d(9, 2, 1)),
+        nn.Sequential(nn.Conv2d(3, 8, 1), nn.BatchNorm2d(9)),
+        nn.Sequential(nn.Conv2d(3, 8, 1), nn.Conv2d(8, 2, 1, dtype=torch.float64)),
+        nn.Sequential(nn.Conv2d(3, 8, 1), nn.Conv2d(8, 2, 7)),
+    ],
+    ids=["channels", "statistics", "type", "kernel"],
+)
+def test_a_misfit_is_told_in_the_words_of_pytorch(module: nn.Module) -> None:
+    x = torch.randn(2, 3, 5, 5)
+    with pytest.raises(RuntimeError) as told:
+        module.eval()(x)
+    with pytest.raises(InputError) as found:
+        PrunableNetwork(module, x)
+    assert str(told.value).splitlines()[0].split(",")[0][:20] in str(found.value)
