@@ -78,7 +78,7 @@ def own_parameters(layer: nn.Module) -> list[Tensor]:
 
 def _may_be_norm(layer: nn.Module) -> bool:
     given = [parameter for parameter in layer._parameters.values() if parameter is not None]
-    if not given or is_lazy(given[0]) or given[0].dim() != 1 or is_known(layer):
+    if not given or any(map(is_lazy, given)) or given[0].dim() != 1 or is_known(layer):
         return False
     if getattr(type(layer), "forward", None) is nn.LayerNorm.forward:
         return False
