@@ -1,7 +1,7 @@
 """Units: connected components of equal labels, and which of them may be removed."""
 
 import copy
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -386,15 +386,19 @@ class UnitGraph:
             dims = tracked(factor)
             if any(_constant_across(components, dim) for dim in dims):
                 continue
-            left = {dim: self._units_left(components, dim) for dim in dims}
-            best = [dim for dim in dims if left[dim] == max(left.values())]
-            if len(best) > 1:  # what else do they mean for the network?
-                trials = {dim: copy.copy(self) for dim in best}
-                for dim, trial in trials.items():
-                    trial._merge_across(components, dim)
-                    trial._freeze_whole_axes()
-                best.sort(key=lambda dim: trials[dim]._number_units().max(), reverse=True)
-            self._merge_across(components, best[0])
+            self._merge_across(components, self._finest(components, dims))
+
+    def _finest(self, components: IntArray, dims: Sequence[int]) -> int:
+        """Return the dimension whose indices leave most units, to the network if equally many to the tensor."""
+        left = {dim: self._units_left(components, dim) for dim in dims}
+        best = [dim for dim in dims if left[dim] == max(left.values())]
+        if len(best) == 1 or not left[best[0]]:
+            return best[0]
+        trials = {dim: copy.copy(self) for dim in best}
+        for dim, trial in trials.items():
+            trial._merge_across(components, dim)
+            trial._freeze_whole_axes()
+        return max(best, key=lambda dim: trials[dim]._number_units().max())
 
     def _merge_across(self, components: IntArray, dim: int) -> None:
         """Make the components of each index of a dimension one."""
