@@ -62,7 +62,8 @@ def apply_plan_(module: nn.Module, plan: PruningPlan) -> None:
     for part in parts:
         _replace_(part, finished)
     for part in parts:
-        update_attributes_(part)
+        if part._parameters or part._buffers or "parametrizations" in part._modules:
+            update_attributes_(part)
     for change in plan.attributes:
         write_number_(module.get_submodule(change.module), change.name, change.value)
 

@@ -81,8 +81,9 @@ def copy_without_memory(module: nn.Module, convert: Callable[[Tensor], Tensor]) 
     for part in parts:
         for parameter in part._parameters.values():  # they have a way of their own of being copied
             if parameter is not None and id(parameter) not in memo:
-                memo[id(parameter)] = convert(parameter)
-                vars(memo[id(parameter)]).update(vars(parameter))
+                memo[id(parameter)] = duplicate = convert(parameter)
+                if marks := vars(parameter):
+                    vars(duplicate).update(marks)
         for buffer in part._buffers.values():
             if type(buffer) is Tensor and id(buffer) not in memo:
                 memo[id(buffer)] = convert(buffer)

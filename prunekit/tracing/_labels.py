@@ -275,14 +275,14 @@ def distinct(values: IntArray) -> IntArray:
     return ordered[first]
 
 
-def connected(one: IntArray, other: IntArray, size: int) -> IntArray:
+def connected(edges: Sequence[Edges], size: int) -> IntArray:
     """
     Return the connected components of a graph.
 
     Parameters
     ----------
-    one, other : ndarray of int, shape (n_edges,)
-        Ends of the edges.
+    edges : sequence of pairs of ndarray of int
+        Ends of the edges, in parts.
     size : int
         Number of nodes.
 
@@ -298,20 +298,26 @@ def connected(one: IntArray, other: IntArray, size: int) -> IntArray:
     """
     root = np.arange(size)
     first = np.ones(size, dtype=bool)
-    while one.size:
-        low, high = np.minimum(one, other), np.maximum(one, other)
-        np.minimum.at(root, high, low)
-        first[high] = root[high] == high
+    while edges:
+        for one, other in edges:
+            np.minimum.at(root, np.maximum(one, other), np.minimum(one, other))
+        for one, other in edges:
+            high = np.maximum(one, other)
+            first[high] = root[high] == high
         ahead = np.flatnonzero(~first[root])
         while ahead.size:
             root[ahead] = root[root[ahead]]
             ahead = ahead[~first[root[ahead]]]
-        apart = root[low] != root[high]
-        one, other = root[low[apart]], root[high[apart]]
+        edges = [pair for one, other in edges if (pair := _unequal(root[one], root[other]))[0].size]
     numbers = np.zeros_like(root)
     numbers[first] = np.arange(np.count_nonzero(first))
     found: IntArray = numbers[root]
     return found
+
+
+def _unequal(one: IntArray, other: IntArray) -> Edges:
+    apart = one != other
+    return one[apart], other[apart]
 
 
 def _pairs(left: Tensor, right: Tensor) -> Edges:
@@ -332,6 +338,13 @@ _MANY = 8192
 
 
 def _components(edges: Sequence[Edges], size: int) -> IntArray:
-    nothing = np.zeros(0, np.int64)
-    one, other = (np.concatenate([nothing, *(pair[side] for pair in edges)]) for side in (0, 1))
-    return connected(one, other, size)
+    """Return `connected` of many small parts, which it is given in larger ones that fit the processor's cache."""
+    parts: list[Edges] = []
+    count, start = 0, 0
+    for number, (one, _) in enumerate(edges, start=1):
+        count += one.size
+        if count >= _MANY or number == len(edges):
+            left, right = zip(*edges[start:number], strict=True)
+            parts.append((np.concatenate(left), np.concatenate(right)))
+            count, start = 0, number
+    return connected(parts, size)

@@ -412,7 +412,7 @@ class UnitGraph:
 
     def _merge(self, left: IntArray, right: IntArray) -> None:
         size = int(self.component.max(initial=0)) + 1
-        merged = connected(left, right, size)
+        merged = connected([(left, right)], size)
         self.component = merged[self.component]
         reasons: dict[int, Reason] = {}
         for component, reason in self._reason_of.items():
