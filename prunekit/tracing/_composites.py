@@ -3,7 +3,6 @@
 import weakref
 from collections.abc import Callable, Mapping
 from fractions import Fraction
-from functools import partial
 from typing import Any
 
 import torch
@@ -53,8 +52,8 @@ class Composites(TorchFunctionMode):
         """Run a function, or the one operation that it is."""
         kwargs = kwargs or {}
         if func in _COMPOSITES:
-            operation, bound, applies = _COMPOSITES[func]
-            arguments = bound(args, kwargs)
+            operation, named, applies = _COMPOSITES[func]
+            arguments = named(*args, **kwargs)
             if arguments.get("dropout_p") and _is_usual(arguments["query"]):  # does nothing to the labels
                 arguments["dropout_p"] = 0.0
                 args, kwargs = (), arguments
@@ -120,7 +119,7 @@ def _is_attention(arguments: Mapping[str, Any]) -> bool:
 
 def _is_batch_norm(arguments: Mapping[str, Any]) -> bool:
     """Return whether the arguments are those of a batch norm by running statistics, of fitting shapes and types."""
-    if len(arguments) != len(_BATCH_NORM_DEFAULTS) or arguments["training"] is not False:
+    if arguments["training"] is not False:
         return False
     source, *parameters = list(arguments.values())[:5]
     if arguments["running_mean"] is None or arguments["running_var"] is None:
@@ -131,55 +130,47 @@ def _is_batch_norm(arguments: Mapping[str, Any]) -> bool:
     return all(one is None or (_is_usual(one) and one.shape == channels and one.dtype == dtype) for one in parameters)
 
 
-_BATCH_NORM_DEFAULTS: dict[str, Any] = {
-    "input": None,
-    "running_mean": None,
-    "running_var": None,
-    "weight": None,
-    "bias": None,
-    "training": False,
-    "momentum": 0.1,
-    "eps": 1e-5,
-}
-"""Arguments of `torch.nn.functional.batch_norm`."""
-
-
-def _bind_batch_norm(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments of ``aten.native_batch_norm``."""
-    given = {**_BATCH_NORM_DEFAULTS, **dict(zip(_BATCH_NORM_DEFAULTS, args, strict=False)), **kwargs}
-    mean, var = given.pop("running_mean"), given.pop("running_var")
-    training, momentum, eps = (given.pop(name) for name in ("training", "momentum", "eps"))
-    return given | {"running_mean": mean, "running_var": var, "training": training, "momentum": momentum, "eps": eps}
-
-
-_CONVOLUTION_DEFAULTS: dict[str, Any] = {
-    "input": None,
-    "weight": None,
-    "bias": None,
-    "stride": 1,
-    "padding": 0,
-    "dilation": 1,
-    "groups": 1,
-}
-"""Arguments of `torch.conv2d` and its like."""
-
-
-def _bind_convolution(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments of ``aten.convolution``."""
-    given = {**_CONVOLUTION_DEFAULTS, **dict(zip(_CONVOLUTION_DEFAULTS, args, strict=False)), **kwargs}
-    source, weight, bias, stride, padding, dilation, groups = given.values()
-    n_dims = weight.dim() - 2
-    stride, padding, dilation = (
-        [one] * n_dims if isinstance(one, int) else one if isinstance(one, str) else list(one)
-        for one in (stride, padding, dilation)
-    )
+def _batch_norm_arguments(
+    input: Any,
+    running_mean: Any,
+    running_var: Any,
+    weight: Any = None,
+    bias: Any = None,
+    training: Any = False,
+    momentum: Any = 0.1,
+    eps: Any = 1e-5,
+) -> dict[str, Any]:
+    """Take the arguments of `torch.nn.functional.batch_norm` and return those of ``aten.native_batch_norm``."""
     return {
-        "input": source,
+        "input": input,
         "weight": weight,
         "bias": bias,
-        "stride": stride,
-        "padding": padding,
-        "dilation": dilation,
+        "running_mean": running_mean,
+        "running_var": running_var,
+        "training": training,
+        "momentum": momentum,
+        "eps": eps,
+    }
+
+
+def _convolution_arguments(
+    input: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: Any = 1,
+) -> dict[str, Any]:
+    """Take the arguments of `torch.conv2d` and return those of ``aten.convolution``."""
+    n_dims = weight.dim() - 2
+    return {
+        "input": input,
+        "weight": weight,
+        "bias": bias,
+        "stride": [stride] * n_dims if isinstance(stride, int) else list(stride),
+        "padding": [padding] * n_dims if isinstance(padding, int) else padding,
+        "dilation": [dilation] * n_dims if isinstance(dilation, int) else list(dilation),
         "transposed": False,
         "output_padding": [0] * n_dims,
         "groups": groups,
@@ -201,17 +192,26 @@ def _is_convolution(arguments: Mapping[str, Any]) -> bool:
     )
 
 
-_Bind = Callable[[tuple[Any, ...], Mapping[str, Any]], dict[str, Any]]
+_Arguments = Callable[..., dict[str, Any]]
+
+
+def _named(operation: OpOverload) -> _Arguments:
+    def arguments(*args: Any, **kwargs: Any) -> dict[str, Any]:
+        return bind(operation, args, kwargs)
+
+    return arguments
+
+
 _LINEAR = torch.ops.aten.linear.default
 _ATTENTION = torch.ops.aten.scaled_dot_product_attention.default
+_CONVOLUTION = torch.ops.aten.convolution.default
 
-_COMPOSITES: dict[Any, tuple[OpOverload, _Bind, Callable[[Mapping[str, Any]], bool]]] = {
-    F.linear: (_LINEAR, partial(bind, _LINEAR), _is_linear),
-    F.scaled_dot_product_attention: (_ATTENTION, partial(bind, _ATTENTION), _is_attention),
-    **dict.fromkeys(
-        (torch.conv1d, torch.conv2d, torch.conv3d),
-        (torch.ops.aten.convolution.default, _bind_convolution, _is_convolution),
-    ),
-    F.batch_norm: (torch.ops.aten.native_batch_norm.default, _bind_batch_norm, _is_batch_norm),
+_COMPOSITES: dict[Any, tuple[OpOverload, _Arguments, Callable[[Mapping[str, Any]], bool]]] = {
+    F.linear: (_LINEAR, _named(_LINEAR), _is_linear),
+    F.scaled_dot_product_attention: (_ATTENTION, _named(_ATTENTION), _is_attention),
+    torch.conv1d: (_CONVOLUTION, _convolution_arguments, _is_convolution),
+    torch.conv2d: (_CONVOLUTION, _convolution_arguments, _is_convolution),
+    torch.conv3d: (_CONVOLUTION, _convolution_arguments, _is_convolution),
+    F.batch_norm: (torch.ops.aten.native_batch_norm.default, _batch_norm_arguments, _is_batch_norm),
 }
 """Functions with the operation that each is, its arguments by name, and whether it is that operation and no other."""

@@ -213,3 +213,11 @@ def test_modules_on_the_meta_device() -> None:
     """Without values there is nothing to prune, but shapes are enough for the table."""
     table = analyze(PlainCNN().to("meta"), image().to("meta"))
     assert table.num_prunable.sum() == 14
+
+
+def test_a_compiled_part_is_traced_as_if_it_were_not() -> None:
+    body = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU())
+    whole = nn.Sequential(torch.compile(body, backend="eager"), nn.Flatten(), nn.Linear(8 * 36, 2))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert PrunableNetwork(whole, torch.randn(2, 3, 8, 8)).num_prunables == 8
