@@ -1,7 +1,8 @@
 """`PrunableNetwork`: score, prune, verify and compact any network inside of one's own training loop."""
 
 import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NoReturn, cast
 
@@ -382,6 +383,42 @@ class PrunableNetwork(nn.Module):
     def apply_masks(self) -> None:
         """Set the weights that read removed units to zero; every forward pass does so by itself."""
         self._masks.apply()
+
+    @contextmanager
+    def without(self, units: Iterable[int]) -> Iterator[None]:
+        """
+        Remove units for a while, to see what the network does without them.
+
+        Parameters
+        ----------
+        units : iterable of int
+            Units by their index; those that are gone already stay so.
+
+        Yields
+        ------
+        None
+            The masked network gives what it would give without the units. Afterwards it is as before, to the last bit
+            of its weights, also after an error; what was scored is kept. Do not train it meanwhile.
+
+        Raises
+        ------
+        ParameterError
+            If there is no unit of a given index.
+        """
+        listed = np.array(list(units), dtype=np.int64)
+        if listed.size and not (listed.min() >= 0 and listed.max() < self._removed.size):
+            raise ParameterError(
+                f"The 'units' parameter of without must hold numbers from 0 to {self._removed.size - 1}. "
+                f"Got {listed.tolist()} instead."
+            )
+        removed = self._removed.copy()
+        removed[listed] = True
+        with self._masks.zeroed(removed):
+            self._norms.update(removed)
+            try:
+                yield
+            finally:
+                self._norms.update(self._removed)
 
     def snapshot(self) -> NetworkSnapshot:
         """

@@ -410,3 +410,18 @@ def test_transformers_llama() -> None:
     network = pruned(module, {"input_ids": torch.arange(6)[None], "use_cache": False}, 0.4, norms="subset")
     assert network.compact().model.norm.weight.numel() < 16
     assert network.verify() <= 1e-5
+
+
+def test_without_units_for_a_while_is_without_them_for_good(net: tuple[nn.Module, Tensor, int]) -> None:
+    module, x, _ = net
+    network = pruned(module, x, 0.2, norms="subset")
+    units = np.flatnonzero(network.support)[::5]
+    before = network.predict(x)
+    with network.without(units):
+        meanwhile = network.predict(x)
+    assert torch.equal(network.predict(x), before)
+    network.criterion.values = np.ones(network.support.size)
+    network.criterion.values[units] = 0.0
+    assert network.update_prunables(len(units)) == len(units)
+    torch.testing.assert_close(network.predict(x), meanwhile)
+    torch.testing.assert_close(network.compact()(x), meanwhile)

@@ -12,6 +12,7 @@ from prunekit.importance._criteria import (
 )
 from prunekit.importance._gradients import Gradients
 from prunekit.importance._observation import Observation, UnitSums
+from prunekit.importance._oracle import oracle
 
 __all__ = [
     "CRITERIA",
@@ -25,4 +26,5 @@ __all__ = [
     "TaylorAbs",
     "UnitSums",
     "make_criterion",
+    "oracle",
 ]

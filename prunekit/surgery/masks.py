@@ -1,6 +1,7 @@
 """Masks: removed units simulated by zeros, while the network keeps its shapes and trains on."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -47,22 +48,52 @@ class Masks:
         removed : ndarray of bool, shape (n_units,)
             Removed units.
         """
-        stays = self._graph.kept_labels(removed)
-        found: dict[str, list[tuple[int, NDArray[np.int64]]]] = {}
-        for axis in self._graph.axes:
-            gone = np.flatnonzero(~stays[axis.labels] & self._graph.consumers[axis.labels])
-            if gone.size:
-                found.setdefault(axis.tensor, []).append((axis.dim, gone))
         tensors = named_tensors(self._module)
-        self._removed = {
-            name: [(dim, torch.from_numpy(gone).to(tensors[name].device)) for dim, gone in entries]
-            for name, entries in found.items()
-        }
+        self._removed = self._read_by(removed, tensors)
         self.remove_hooks()
         for name in self._removed:
             if tensors[name].requires_grad:
                 self._handles[name] = tensors[name].register_hook(self._gradient_hook(name))
         self.apply()
+
+    @contextmanager
+    def zeroed(self, removed: NDArray[np.bool_]) -> Iterator[None]:
+        """
+        Zero the weights of units for a while.
+
+        Parameters
+        ----------
+        removed : ndarray of bool, shape (n_units,)
+            Removed units.
+
+        Yields
+        ------
+        None
+            The weights are what they were before when the block ends.
+        """
+        tensors = named_tensors(self._module)
+        saved: list[tuple[Tensor, int, Tensor, Tensor]] = []
+        try:
+            for name, entries in self._read_by(removed, tensors).items():
+                weight = tensors[name].data
+                for dim, indices in entries:
+                    saved.append((weight, dim, indices, weight.index_select(dim, indices)))
+                    weight.index_fill_(dim, indices, 0)
+            yield
+        finally:
+            for weight, dim, indices, values in reversed(saved):
+                weight.index_copy_(dim, indices, values)
+
+    def _read_by(self, removed: NDArray[np.bool_], tensors: dict[str, Tensor]) -> dict[str, list[tuple[int, Tensor]]]:
+        """Return the weights that read removed units: dimension and indices by the name of the tensor."""
+        stays = self._graph.kept_labels(removed)
+        found: dict[str, list[tuple[int, Tensor]]] = {}
+        for axis in self._graph.axes:
+            gone = np.flatnonzero(~stays[axis.labels] & self._graph.consumers[axis.labels])
+            if gone.size:
+                indices = torch.from_numpy(gone).to(tensors[axis.tensor].device)
+                found.setdefault(axis.tensor, []).append((axis.dim, indices))
+        return found
 
     def apply(self) -> None:
         """Set the weights of removed units to zero; gradients and autograd's version counters are left alone."""

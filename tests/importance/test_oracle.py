@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from prunekit import PrunableNetwork
-from prunekit.importance import Criterion, Observation
+from prunekit.exceptions import ParameterError, TrainingError
+from prunekit.importance import Criterion, Observation, oracle
 from tests.nets import PlainCNN, ResNet, SqueezeNet, dense_net, randomise
 from tests.zoo.check import Given
 
@@ -221,3 +222,66 @@ def test_order_does_not_depend_on_the_scale_of_the_loss() -> None:
         network.update_score()
         orders.append(np.argsort(network.importances))
     np.testing.assert_array_equal(*orders)
+
+
+def _loss(output: Tensor, target: Tensor) -> Tensor:
+    return (output - target).square().mean()
+
+
+@networks
+def test_the_oracle_is_the_true_change_of_the_loss(name: str) -> None:
+    module, x = _build(name)
+    network = PrunableNetwork(module, x)
+    targets = torch.ones_like(module(x))
+    batches = [(x, targets), (x[:1] * 2, targets[:1])]
+
+    def mean_loss(own: nn.Module) -> float:
+        with torch.no_grad():
+            return sum(len(one) * float(_loss(own(one), two)) for one, two in batches) / (len(x) + 1)
+
+    weights = {key: value.clone() for key, value in network.module.state_dict().items()}
+    changes = oracle(network, batches, _loss)
+    for layer, channel, consumers in _units_by_hand(name):
+        expected = mean_loss(_with_inputs_scaled(module, consumers, channel, 0.0)) - mean_loss(module)
+        assert changes[_unit_of(network, layer, channel)] == pytest.approx(expected, rel=1e-9, abs=1e-12)
+    assert all(torch.equal(value, weights[key]) for key, value in network.module.state_dict().items())
+
+
+def test_the_oracle_of_some_units_after_others_are_gone() -> None:
+    module, x = _build("resnet")
+    network = PrunableNetwork(module, x, criterion=Given(range(40)))
+    network.update_prunables(3)
+    targets = torch.zeros_like(module(x))
+    changes = oracle(network, iter([(x, targets)]), _loss, units=[5, 3])
+    assert np.flatnonzero(~np.isnan(changes)).tolist() == [3, 5]
+    whole = oracle(network, [((x,), targets)], _loss)
+    assert np.isnan(whole[:3]).all()
+    assert whole[[3, 5]].tolist() == changes[[3, 5]].tolist()
+
+
+@pytest.mark.parametrize("units", [[0], [99], [-1]], ids=["gone", "beyond", "negative"])
+def test_units_that_are_not_there(units: list[int]) -> None:
+    network = PrunableNetwork(dense_net(), torch.randn(5, 6), criterion=Given(range(13)))
+    network.update_prunables(1)
+    with pytest.raises(ParameterError, match="'units' parameter of oracle"):
+        oracle(network, [(torch.randn(5, 6), torch.zeros(5, 3))], _loss, units=units)
+
+
+def test_an_oracle_needs_examples_and_a_finite_loss() -> None:
+    network = PrunableNetwork(dense_net(), torch.randn(5, 6))
+    with pytest.raises(ParameterError, match="labelled examples"):
+        oracle(network, [], _loss)
+    with pytest.raises(TrainingError, match="finite loss"):
+        oracle(network, [(torch.full((2, 6), torch.nan), torch.zeros(2, 3))], _loss)
+
+
+def test_a_network_without_units_is_as_before_also_after_an_error() -> None:
+    network = PrunableNetwork(dense_net(), torch.randn(5, 6))
+    x = torch.randn(4, 6)
+    before = network.predict(x)
+    with pytest.raises(ZeroDivisionError), network.without([0, 4]):
+        assert not torch.equal(network.predict(x), before)
+        raise ZeroDivisionError
+    assert torch.equal(network.predict(x), before)
+    with pytest.raises(ParameterError, match="from 0 to 12"), network.without([13]):
+        pass
