@@ -1,5 +1,6 @@
 """What a criterion may look at after a backward pass."""
 
+from collections.abc import Callable
 from functools import cached_property
 
 import numpy as np
@@ -7,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from prunekit.exceptions import TrainingError
-from prunekit.importance.functional import taylor_terms
+from prunekit.importance.functional import taylor_sums
 from prunekit.tracing import Axis, UnitGraph, named_tensors
 
 
@@ -43,50 +44,51 @@ class UnitSums:
         """Names of the parameters and buffers that read channels of units."""
         return {axis.tensor for axis, _, _ in self._consumers}
 
-    def over_consumers(self, values: dict[str, Tensor]) -> Tensor:
+    def over_consumers(self, sums: Callable[[str, int], Tensor | None]) -> Tensor:
         """
         Return sums over the weights that read each unit.
 
         Parameters
         ----------
-        values : dict of str to Tensor
-            One value for each weight, by the name of the parameter; missing ones count as zero.
+        sums : callable
+            Takes the name of a parameter or buffer and one of its dimensions; returns the sums over all others, shape
+            (size of the dimension,), or None for zeros.
 
         Returns
         -------
         Tensor, shape (n_units,)
             The sums.
         """
-        return self._sum(self._consumers, values)
+        return self._sum(self._consumers, sums)
 
-    def over_producers(self, values: dict[str, Tensor]) -> Tensor:
+    def over_producers(self, sums: Callable[[str, int], Tensor | None]) -> Tensor:
         """
         Return sums over the filters of each unit.
 
         Parameters
         ----------
-        values : dict of str to Tensor
-            One value for each weight, by the name of the parameter; missing ones count as zero.
+        sums : callable
+            As for `over_consumers`.
 
         Returns
         -------
         Tensor, shape (n_units,)
             The sums.
         """
-        return self._sum(self._producers, values)
+        return self._sum(self._producers, sums)
 
-    def _sum(self, plan: list[tuple[Axis, Tensor, Tensor]], values: dict[str, Tensor]) -> Tensor:
-        device = next((value.device for value in values.values()), torch.device("cpu"))
-        wide = torch.float32 if device.type == "mps" else torch.float64  # squares of tiny losses must not underflow
-        total = torch.zeros(self.n_units, device=device, dtype=wide)
+    def _sum(self, plan: list[tuple[Axis, Tensor, Tensor]], sums: Callable[[str, int], Tensor | None]) -> Tensor:
+        total: Tensor | None = None
         for axis, indices, units in plan:
-            value = values.get(axis.tensor)
-            if value is None:
+            line = sums(axis.tensor, axis.dim)
+            if line is None:
                 continue
-            others = [dim for dim in range(value.dim()) if dim != axis.dim]
-            line = value.sum(dim=others) if others else value
-            total.index_add_(0, units.to(device), line.to(device, wide)[indices.to(device)])
-        return total
+            if total is None:  # squares of tiny losses must not underflow
+                wide = torch.float32 if line.device.type == "mps" else torch.float64
+                total = torch.zeros(self.n_units, device=line.device, dtype=wide)
+            own = line.to(total.device, total.dtype)[indices.to(total.device)]
+            total.index_add_(0, units.to(total.device), own)
+        return torch.zeros(self.n_units, dtype=torch.float64) if total is None else total
 
 
 class Observation:
@@ -127,8 +129,12 @@ class Observation:
             If it is not finite, with the name of the parameter.
         """
         tensors = named_tensors(self._module)
-        terms = {name: taylor_terms(tensors[name].detach(), value) for name, value in self._gradients.items()}
-        sums = self._sums.over_consumers(terms)
+
+        def first_order(name: str, dim: int) -> Tensor | None:
+            gradient = self._gradients.get(name)
+            return None if gradient is None else taylor_sums(tensors[name].detach(), gradient, dim)
+
+        sums = self._sums.over_consumers(first_order)
         if not bool(torch.isfinite(sums).all()):
             broken = [name for name, value in self._gradients.items() if not bool(torch.isfinite(value).all())]
             what = f"the gradient of '{broken[0]}'" if broken else "a product of weight and gradient"
@@ -142,9 +148,13 @@ class Observation:
     def filter_norms(self) -> Tensor:
         """Sum over the filters of each unit of the squares of their weights, shape (n_units,)."""
         tensors = named_tensors(self._module)
-        squares = {
-            name: tensor.detach().abs().square()
-            for name, tensor in tensors.items()
-            if tensor.is_floating_point() or tensor.is_complex()
-        }
+
+        def squares(name: str, dim: int) -> Tensor | None:
+            tensor = tensors[name].detach()
+            if not (tensor.is_floating_point() or tensor.is_complex()):
+                return None
+            value = tensor.abs().square()
+            others = [other for other in range(value.dim()) if other != dim]
+            return value.sum(dim=others) if others else value
+
         return self._sums.over_producers(squares)

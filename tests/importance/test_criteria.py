@@ -9,8 +9,8 @@ from torch import Tensor
 
 from prunekit import PrunableNetwork
 from prunekit.exceptions import ParameterError, ParameterTypeError
-from prunekit.importance import CRITERIA, Random, Taylor, make_criterion
-from prunekit.importance.functional import removal_estimate, squared_taylor, taylor_terms
+from prunekit.importance import CRITERIA, Random, Taylor, functional, make_criterion
+from prunekit.importance.functional import removal_estimate, squared_taylor, taylor_sums, taylor_terms
 from tests.nets import dense_net, randomise
 
 
@@ -110,3 +110,23 @@ def test_terms() -> None:
     assert taylor_terms(weight.bfloat16(), gradient.bfloat16()).dtype == torch.float32
     assert squared_taylor(torch.tensor([-3.0])).item() == 9.0
     assert removal_estimate(torch.tensor(1.0), torch.tensor(0.5), 8).item() == 1.0
+
+
+@pytest.mark.parametrize("piece", [1, 7, 50, 10**6])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.complex64, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("shape", [(6,), (5, 4), (4, 5, 3), (1, 6, 2, 2), (6, 3, 2, 4)], ids=str)
+def test_sums_of_first_order_terms_in_pieces(
+    shape: tuple[int, ...], dtype: torch.dtype, piece: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(functional, "_PIECE", piece)
+    generator = torch.Generator().manual_seed(0)
+    weight, gradient = (torch.randn(shape, generator=generator, dtype=torch.float32).to(dtype) for _ in range(2))
+    terms = taylor_terms(weight, gradient)
+    for turned in (False, True):
+        if turned:
+            weight, gradient, terms = (tensor.transpose(0, -1) for tensor in (weight, gradient, terms))
+        for dim in range(weight.dim()):
+            expected = terms.movedim(dim, 0).reshape(weight.size(dim), -1).sum(1)
+            found = taylor_sums(weight, gradient, dim)
+            assert found.dtype == terms.dtype
+            torch.testing.assert_close(found, expected)
