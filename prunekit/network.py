@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from prunekit._validation import check_choice, check_integer, check_interval
 from prunekit.cost import RESOURCES, CostModel, Resource, layer_table
 from prunekit.exceptions import NothingToPruneError, ParameterError, TrainingError
-from prunekit.importance import Criterion, Gradients, Observation, UnitSums, make_criterion
+from prunekit.importance import Criterion, Gradients, Observation, UnitSums, make_criterion, normalised
 from prunekit.surgery import (
     NORMS,
     Constraints,
@@ -33,7 +33,7 @@ from prunekit.surgery import (
     prove_units,
     what_blocks,
 )
-from prunekit.tracing import Inputs, Unit, copy_module, duplicate_inputs, named_tensors
+from prunekit.tracing import Inputs, Unit, UnitGraph, copy_module, duplicate_inputs, named_tensors
 
 __all__ = ["NetworkSnapshot", "PrunableNetwork"]
 
@@ -153,6 +153,7 @@ class PrunableNetwork(nn.Module):
         self._masks = Masks(self.module, graph)
         self._norms = MaskedNorms(self.module, graph)
         self._removed = np.zeros(graph.n_units, dtype=bool)
+        self._layers = _first_layers(graph)
         self._num_scored = 0
         self._dtype = next((parameter.dtype for parameter in module.parameters()), None)
         self._batch_size = self._inputs.batch_size() or 1
@@ -240,7 +241,7 @@ class PrunableNetwork(nn.Module):
     @property
     def importances(self) -> NDArray[np.float64]:
         """
-        Importance of every unit, shape (n_units,); NaN for removed ones.
+        Importance of every unit, shape (n_units,), normalised as the criterion says; NaN for removed ones.
 
         Raises
         ------
@@ -253,7 +254,8 @@ class PrunableNetwork(nn.Module):
             raise TrainingError(
                 "There is no importance yet. Run a forward and a backward pass and call update_score() first."
             )
-        return np.where(self._removed, np.nan, self.criterion.importance())
+        importances = np.where(self._removed, np.nan, self.criterion.importance())
+        return normalised(importances, self._layers, self.criterion.normalization)
 
     def analyze(self) -> pd.DataFrame:
         """
@@ -584,6 +586,15 @@ class PrunableNetwork(nn.Module):
     def __reduce_ex__(self, protocol: Any) -> NoReturn:
         """Refuse: use `prunekit.save`."""
         raise TypeError("A PrunableNetwork cannot be pickled. Use compact() and prunekit.save() to keep its network.")
+
+
+def _first_layers(graph: UnitGraph) -> NDArray[np.int64]:
+    """Return the number of the first layer of every unit."""
+    numbers = np.zeros(graph.n_units, dtype=np.int64)
+    for number, layer in reversed(list(enumerate(graph.layers))):
+        units = graph.unit_of_label[graph.filters_of(layer)]
+        numbers[units[units >= 0]] = number
+    return numbers
 
 
 def _resource(of: object) -> Resource:

@@ -11,14 +11,17 @@ from prunekit.importance._criteria import (
     make_criterion,
 )
 from prunekit.importance._gradients import Gradients
+from prunekit.importance._normalization import NORMALIZATIONS, Normalization, normalised
 from prunekit.importance._observation import Observation, UnitSums
 from prunekit.importance._oracle import oracle
 
 __all__ = [
     "CRITERIA",
+    "NORMALIZATIONS",
     "Criterion",
     "Gradients",
     "Magnitude",
+    "Normalization",
     "Observation",
     "Random",
     "Taylor",
@@ -26,5 +29,6 @@ __all__ = [
     "TaylorAbs",
     "UnitSums",
     "make_criterion",
+    "normalised",
     "oracle",
 ]

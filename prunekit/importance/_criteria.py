@@ -9,7 +9,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from prunekit._validation import check_choice
 from prunekit.exceptions import ParameterError, ParameterTypeError
+from prunekit.importance._normalization import NORMALIZATIONS, Normalization
 from prunekit.importance._observation import Observation
 from prunekit.importance.functional import removal_estimate, squared_taylor
 
@@ -21,6 +23,12 @@ class Criterion(ABC):
     Base of all criteria: what is seen of mini-batches becomes one number a unit.
 
     A subclass accumulates in `observe` and answers in `importance`; the unit with the smallest importance goes first.
+
+    Parameters
+    ----------
+    normalization : {"l1", "l2", "mean", "max", "rank"}, default=None
+        What the importances of each layer are divided by before units of different layers are compared, see
+        `normalised`. A unit of several layers counts for the first of them.
 
     Attributes
     ----------
@@ -51,7 +59,12 @@ class Criterion(ABC):
     name: ClassVar[str] = ""
     needs_gradients: ClassVar[bool] = True
 
-    def __init__(self) -> None:
+    normalization: Normalization | None = None
+
+    def __init__(self, normalization: Normalization | None = None) -> None:
+        if normalization is not None:
+            check_choice("normalization", normalization, type(self).__name__, NORMALIZATIONS)
+        self.normalization = normalization
         self.reset()
 
     @abstractmethod
@@ -108,6 +121,11 @@ class Taylor(_MeanCriterion):
     """
     Mean over mini-batches of the squared first-order sum (Molchanov et al. 2019, equation 8).
 
+    Parameters
+    ----------
+    normalization : {"l1", "l2", "mean", "max", "rank"}, default=None
+        As for all criteria.
+
     References
     ----------
     .. [1] P. Molchanov, A. Mallya, S. Tyree, I. Frosio, J. Kautz, "Importance Estimation for Neural Network Pruning",
@@ -121,7 +139,14 @@ class Taylor(_MeanCriterion):
 
 
 class TaylorAbs(_MeanCriterion):
-    """Mean over mini-batches of the absolute value of the first-order sum."""
+    """
+    Mean over mini-batches of the absolute value of the first-order sum.
+
+    Parameters
+    ----------
+    normalization : {"l1", "l2", "mean", "max", "rank"}, default=None
+        As for all criteria.
+    """
 
     name = "taylor_abs"
 
@@ -130,7 +155,14 @@ class TaylorAbs(_MeanCriterion):
 
 
 class Taylor2(Criterion):
-    """Signed estimate with curvature: minus the mean of the first-order sums plus half of the Fisher information."""
+    """
+    Signed estimate with curvature: minus the mean of the first-order sums plus half of the Fisher information.
+
+    Parameters
+    ----------
+    normalization : {"l1", "l2", "mean", "max", "rank"}, default=None
+        As for all criteria.
+    """
 
     name = "taylor2"
 
@@ -176,7 +208,14 @@ class Taylor2(Criterion):
 
 
 class Magnitude(_MeanCriterion):
-    """Sum of the squares of the weights of a unit's filters; a baseline that sees no data."""
+    """
+    Sum of the squares of the weights of a unit's filters; a baseline that sees no data.
+
+    Parameters
+    ----------
+    normalization : {"l1", "l2", "mean", "max", "rank"}, default=None
+        As for all criteria.
+    """
 
     name = "magnitude"
     needs_gradients = False
@@ -193,14 +232,16 @@ class Random(_MeanCriterion):
     ----------
     seed : int, default=0
         Seed of the order.
+    normalization : {"l1", "l2", "mean", "max", "rank"}, default=None
+        As for all criteria.
     """
 
     name = "random"
     needs_gradients = False
 
-    def __init__(self, seed: int = 0) -> None:
+    def __init__(self, seed: int = 0, normalization: Normalization | None = None) -> None:
         self.seed = seed
-        super().__init__()
+        super().__init__(normalization)
 
     def reset(self) -> None:
         """Forget everything that was observed; the order stays."""

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from prunekit import PrunableNetwork
 from prunekit.exceptions import ParameterError, ParameterTypeError
-from prunekit.importance import CRITERIA, Random, Taylor, functional, make_criterion
+from prunekit.importance import CRITERIA, Random, Taylor, functional, make_criterion, normalised
 from prunekit.importance.functional import removal_estimate, squared_taylor, taylor_sums, taylor_terms
 from tests.nets import dense_net, randomise
 
@@ -130,3 +130,38 @@ def test_sums_of_first_order_terms_in_pieces(
             found = taylor_sums(weight, gradient, dim)
             assert found.dtype == terms.dtype
             torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize(
+    ("normalization", "expected"),
+    [
+        (None, [3.0, -4.0, 1.0, 0.0, 0.0, np.nan, 5.0]),
+        ("l1", [3 / 8, -4 / 8, 1 / 8, 0.0, 0.0, np.nan, 1.0]),
+        ("l2", [3 / 26**0.5, -4 / 26**0.5, 1 / 26**0.5, 0.0, 0.0, np.nan, 1.0]),
+        ("mean", [9 / 8, -12 / 8, 3 / 8, 0.0, 0.0, np.nan, 1.0]),
+        ("max", [3 / 4, -1.0, 1 / 4, 0.0, 0.0, np.nan, 1.0]),
+        ("rank", [1.0, 1 / 3, 2 / 3, 0.75, 0.75, np.nan, 1.0]),
+    ],
+)
+def test_normalisations(normalization: str | None, expected: list[float]) -> None:
+    """Three layers: one with three units, one of zeros with a unit that is gone, and one of a single unit."""
+    layers = np.array([0, 0, 0, 1, 1, 1, 4])
+    given = np.array([3.0, -4.0, 1.0, 0.0, 0.0, np.nan, 5.0])
+    np.testing.assert_allclose(normalised(given, layers, normalization), expected)
+    np.testing.assert_array_equal(given, [3.0, -4.0, 1.0, 0.0, 0.0, np.nan, 5.0])
+
+
+def test_a_network_normalises_as_its_criterion_says() -> None:
+    module, x = randomise(dense_net()), torch.randn(5, 6)
+    plain, normal = (PrunableNetwork(module, x, criterion=Taylor(kind)) for kind in (None, "max"))
+    for network in (plain, normal):
+        network(x).square().sum().backward()
+        network.update_score()
+    expected = plain.importances
+    for layer in (slice(0, 8), slice(8, 13)):
+        np.testing.assert_allclose(normal.importances[layer], expected[layer] / expected[layer].max())
+
+
+def test_unknown_normalisation() -> None:
+    with pytest.raises(ParameterError, match=r"The 'normalization' parameter of Taylor must be one of 'l1', .*'l3'"):
+        Taylor("l3")  # type: ignore[arg-type]
