@@ -97,17 +97,22 @@ class Masks:
 
     def apply(self) -> None:
         """Set the weights of removed units to zero; gradients and autograd's version counters are left alone."""
-        if not self._removed:
-            return
-        tensors = named_tensors(self._module)
         for name, entries in self._removed.items():
-            _zero_(tensors[name].data, entries)
+            _zero_(self._tensor(name).data, entries)
 
     def remove_hooks(self) -> None:
         """Take every hook off the parameters; the zeros stay."""
         for handle in self._handles.values():
             handle.remove()
         self._handles.clear()
+
+    def _tensor(self, name: str) -> Tensor:
+        """Return the parameter or buffer that the network has under a name now."""
+        path, _, own = name.rpartition(".")
+        part = self._module.get_submodule(path)
+        tensor = part._parameters.get(own, part._buffers.get(own))
+        assert tensor is not None
+        return tensor
 
     def _gradient_hook(self, name: str) -> Callable[[Tensor], Tensor]:
         def zero_removed(gradient: Tensor) -> Tensor:
