@@ -2,6 +2,7 @@
 
 from prunekit.importance._criteria import (
     CRITERIA,
+    BNScale,
     Criterion,
     Magnitude,
     Random,
@@ -18,6 +19,7 @@ from prunekit.importance._oracle import oracle
 __all__ = [
     "CRITERIA",
     "NORMALIZATIONS",
+    "BNScale",
     "Criterion",
     "Gradients",
     "Magnitude",

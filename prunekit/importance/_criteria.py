@@ -224,6 +224,30 @@ class Magnitude(_MeanCriterion):
         return observation.filter_norms
 
 
+class BNScale(_MeanCriterion):
+    """
+    Sum of the absolute scales of the normalisations behind a unit (Liu et al. 2017); a baseline that sees no data.
+
+    Every unit that may be removed needs such a scale.
+
+    Parameters
+    ----------
+    normalization : {"l1", "l2", "mean", "max", "rank"}, default=None
+        As for all criteria.
+
+    References
+    ----------
+    .. [1] Z. Liu, J. Li, Z. Shen, G. Huang, S. Yan, C. Zhang, "Learning Efficient Convolutional Networks through
+       Network Slimming", ICCV 2017, arXiv:1708.06519.
+    """
+
+    name = "bn_scale"
+    needs_gradients = False
+
+    def _value(self, observation: Observation) -> Tensor:
+        return observation.norm_scales
+
+
 class Random(_MeanCriterion):
     """
     Random order; the control that every comparison needs.
@@ -252,7 +276,9 @@ class Random(_MeanCriterion):
         return torch.rand(observation.n_units, generator=self._generator)
 
 
-CRITERIA: dict[str, type[Criterion]] = {kind.name: kind for kind in (Taylor, Taylor2, TaylorAbs, Magnitude, Random)}
+CRITERIA: dict[str, type[Criterion]] = {
+    kind.name: kind for kind in (Taylor, Taylor2, TaylorAbs, Magnitude, BNScale, Random)
+}
 
 
 def make_criterion(criterion: object, owner: str) -> Criterion:

@@ -6,8 +6,9 @@ from functools import cached_property
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
 
-from prunekit.exceptions import TrainingError
+from prunekit.exceptions import ParameterError, TrainingError
 from prunekit.importance.functional import taylor_sums
 from prunekit.tracing import Axis, UnitGraph, named_tensors
 
@@ -24,6 +25,7 @@ class UnitSums:
 
     def __init__(self, graph: UnitGraph) -> None:
         self.n_units = graph.n_units
+        self._graph = graph
         self._consumers = self._plan(graph, graph.consumers)
         self._producers = self._plan(graph, graph.producers)
 
@@ -76,6 +78,26 @@ class UnitSums:
             The sums.
         """
         return self._sum(self._producers, sums)
+
+    def over(self, names: set[str], sums: Callable[[str, int], Tensor | None]) -> Tensor:
+        """
+        Return sums over whatever some parameters or buffers hold for each unit.
+
+        Parameters
+        ----------
+        names : set of str
+            Names of the parameters and buffers.
+        sums : callable
+            As for `over_consumers`.
+
+        Returns
+        -------
+        Tensor, shape (n_units,)
+            The sums.
+        """
+        everywhere = np.ones(self._graph.unit_of_label.size, dtype=bool)
+        plan = self._plan(self._graph, everywhere)
+        return self._sum([entry for entry in plan if entry[0].tensor in names], sums)
 
     def _sum(self, plan: list[tuple[Axis, Tensor, Tensor]], sums: Callable[[str, int], Tensor | None]) -> Tensor:
         total: Tensor | None = None
@@ -143,6 +165,32 @@ class Observation:
                 "gradients, or look for NaN in the data."
             )
         return sums
+
+    @cached_property
+    def norm_scales(self) -> Tensor:
+        """
+        Sum over the channels of each unit of the absolute scales of the normalisations behind it, shape (n_units,).
+
+        Raises
+        ------
+        ParameterError
+            If a unit has no such scale, with the number of those.
+        """
+        tensors = named_tensors(self._module)
+        scales = {
+            f"{path}.weight" if path else "weight"
+            for path, part in self._module.named_modules()
+            if isinstance(part, (_NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)) and part.weight is not None
+        }
+        counts = self._sums.over(scales, lambda name, dim: torch.ones_like(tensors[name].detach()))
+        missing = int((counts == 0).sum())
+        if missing:
+            raise ParameterError(
+                "The 'criterion' parameter must not be 'bn_scale' for this network: a normalisation with a scale must "
+                f"follow every unit that may be removed. Got {missing} of {self.n_units} units without one. Leave "
+                "their layers out by exclude=, or take another criterion."
+            )
+        return self._sums.over(scales, lambda name, dim: tensors[name].detach().abs())
 
     @cached_property
     def filter_norms(self) -> Tensor:

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from prunekit import PrunableNetwork
 from prunekit.exceptions import ParameterError, ParameterTypeError
 from prunekit.importance import CRITERIA, Random, Taylor, functional, make_criterion, normalised
 from prunekit.importance.functional import removal_estimate, squared_taylor, taylor_sums, taylor_terms
-from tests.nets import dense_net, randomise
+from tests.nets import ResNet, dense_net, randomise
 
 
 @dataclass
@@ -25,6 +25,10 @@ class Seen:
     @property
     def filter_norms(self) -> Tensor:
         return torch.tensor([3.0, 1.0, 2.0])
+
+    @property
+    def norm_scales(self) -> Tensor:
+        return torch.tensor([0.5, 2.0, 1.0])
 
 
 SUMS = torch.tensor([[1.0, -2.0, 0.0], [3.0, 0.5, 0.0], [-1.0, 1.0, 0.0], [0.0, -2.0, 6.0]])
@@ -165,3 +169,28 @@ def test_a_network_normalises_as_its_criterion_says() -> None:
 def test_unknown_normalisation() -> None:
     with pytest.raises(ParameterError, match=r"The 'normalization' parameter of Taylor must be one of 'l1', .*'l3'"):
         Taylor("l3")  # type: ignore[arg-type]
+
+
+def test_scales_of_normalisations() -> None:
+    """A unit of the stem has the scales of its own norm, and of the two whose channels are added to it."""
+    module = randomise(ResNet())
+    network = PrunableNetwork(module, torch.randn(2, 3, 8, 8), criterion="bn_scale")
+    own = {
+        name.removesuffix(".weight"): parameter.detach().abs()
+        for name, parameter in module.named_parameters()
+        if isinstance(module.get_submodule(name.rpartition(".")[0]), nn.BatchNorm2d) and name.endswith("weight")
+    }
+    expected = np.zeros(network.support.size)
+    for unit in network.units:
+        if unit.index is not None:
+            for part in unit.slices:
+                path = part.tensor.removesuffix(".weight")
+                expected[unit.index] += float(sum(own[path][i] for i in part.indices)) if path in own else 0.0
+    assert (expected > 0).all()
+    np.testing.assert_allclose(network.importances, expected, rtol=1e-6)
+
+
+def test_units_without_a_scale() -> None:
+    network = PrunableNetwork(dense_net(), torch.randn(5, 6), criterion="bn_scale")
+    with pytest.raises(ParameterError, match=r"normalisation with a scale must follow.*Got 13 of 13 units without one"):
+        network.importances  # noqa: B018
