@@ -1,5 +1,6 @@
 """Where in the model's own code an operation was called."""
 
+import os
 import sys
 from functools import lru_cache
 from pathlib import Path
@@ -10,14 +11,13 @@ import torch
 if TYPE_CHECKING:
     from types import FrameType
 
-_TORCH = str(Path(torch.__file__).parent)
-_PRUNEKIT = str(Path(__file__).parent.parent)
+_LIBRARIES = tuple(f"{folder}{os.sep}" for folder in (Path(torch.__file__).parent, Path(__file__).parent.parent))
 
 
 @lru_cache(maxsize=4096)
 def _own_name(filename: str) -> str:
     """Return the name of a file of the model's own code without its folders, "" for a library's file."""
-    return "" if filename.startswith((_TORCH, _PRUNEKIT, "<frozen")) else Path(filename).name
+    return "" if filename.startswith((*_LIBRARIES, "<frozen")) else Path(filename).name
 
 
 def user_location() -> str:
