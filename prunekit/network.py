@@ -592,8 +592,7 @@ def _first_layers(graph: UnitGraph) -> NDArray[np.int64]:
     """Return the number of the first layer of every unit."""
     numbers = np.zeros(graph.n_units, dtype=np.int64)
     for number, layer in reversed(list(enumerate(graph.layers))):
-        units = graph.unit_of_label[graph.filters_of(layer)]
-        numbers[units[units >= 0]] = number
+        numbers[graph.units_of(layer)] = number
     return numbers
 
 

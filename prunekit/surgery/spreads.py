@@ -59,7 +59,7 @@ def varied(graph: UnitGraph) -> BoolArray:
     """
     fraction = np.full(graph.n_units, -1.0)
     for number, layer in enumerate(graph.layers):
-        units = _units_of(graph, layer)
+        units = graph.units_of(layer)
         units = units[fraction[units] < 0]
         fraction[units] = (1.0, 1 / 3, 2 / 3)[number % 3]
     return np.random.default_rng(6).random(graph.n_units) < fraction
@@ -92,7 +92,7 @@ def _mixed(graph: UnitGraph) -> BoolArray:
     removed = np.zeros(graph.n_units, dtype=bool)
     random = np.random.default_rng(5)
     for number, layer in enumerate(graph.layers):
-        units = _units_of(graph, layer)
+        units = graph.units_of(layer)
         which = (units[:1], units[-1:], units[random.random(units.size) < 0.3])[number % 3]
         removed[which] = True
     return removed
@@ -102,14 +102,8 @@ def _of_each_layer(graph: UnitGraph, which: slice) -> BoolArray:
     """Return removed units: some of the filters of each layer, with all that goes with them."""
     removed = np.zeros(graph.n_units, dtype=bool)
     for layer in graph.layers:
-        removed[_units_of(graph, layer)[which]] = True
+        removed[graph.units_of(layer)[which]] = True
     return removed
-
-
-def _units_of(graph: UnitGraph, layer: str) -> NDArray[np.int64]:
-    """Return the units of the filters of a layer that may be removed, in the order of the filters."""
-    units = graph.unit_of_label[graph.filters_of(layer)]
-    return units[units >= 0]
 
 
 _SPREADS: tuple[Spread, ...] = (

@@ -203,10 +203,9 @@ class UnitGraph:
             By tensor and dimension, each of shape (number that stays,).
         """
         found = np.flatnonzero(kept)
-        bounds = np.searchsorted(found, [axis.start for axis in self.axes]).tolist()  # the axes follow each other
-        ends = bounds[1:] + np.searchsorted(found, [axis.labels.stop for axis in self.axes[-1:]]).tolist()
-        sizes = [end - start for start, end in zip(bounds, ends, strict=True)]
-        parts = torch.from_numpy(found[bounds[0] : ends[-1]] if sizes else found[:0]).split(sizes)
+        bounds = self._bounds(found)
+        sizes = [end - start for start, end in bounds]
+        parts = torch.from_numpy(found[bounds[0][0] : bounds[-1][1]] if bounds else found[:0]).split(sizes)
         return {(axis.tensor, axis.dim): part for axis, part in zip(self.axes, parts, strict=True)}
 
     def kept_shape(self, tensor: Tensor, kept: BoolArray) -> tuple[int, ...]:
@@ -328,16 +327,37 @@ class UnitGraph:
         """
         return self._filters.get(layer, np.zeros(0, dtype=np.int64))
 
+    def units_of(self, layer: str) -> IntArray:
+        """
+        Return the prunable units of the filters of a layer.
+
+        Parameters
+        ----------
+        layer : str
+            Dotted path.
+
+        Returns
+        -------
+        ndarray of int
+            In the order of the filters; a unit of several filters comes as often.
+        """
+        units = self.unit_of_label[self.filters_of(layer)]
+        return units[units >= 0]
+
+    def _bounds(self, labels: IntArray) -> list[tuple[int, int]]:
+        """Return where those of ascending labels that belong to each axis begin and end; the axes follow each other."""
+        starts = np.searchsorted(labels, [axis.start for axis in self.axes]).tolist()
+        ends = np.searchsorted(labels, [axis.labels.stop for axis in self.axes]).tolist()
+        return list(zip(starts, ends, strict=True))
+
     @cached_property
     def _filters(self) -> dict[str, IntArray]:
         """Labels of the filters of every layer that makes channels."""
         parts: dict[str, list[IntArray]] = {}
         made = np.flatnonzero(self.producers)
-        bounds = np.searchsorted(made, [axis.start for axis in self.axes] + [len(self.producers)])
-        for axis, start, end in zip(self.axes, bounds, bounds[1:], strict=False):
-            own = made[start:end]
-            if own.size and (own := own[own < axis.labels.stop]).size:
-                parts.setdefault(axis.tensor.rpartition(".")[0], []).append(own)
+        for axis, (start, end) in zip(self.axes, self._bounds(made), strict=True):
+            if start < end:
+                parts.setdefault(axis.tensor.rpartition(".")[0], []).append(made[start:end])
         return {layer: np.concatenate(own) for layer, own in parts.items()}
 
     def _role(self, labels: IntArray) -> Role:
