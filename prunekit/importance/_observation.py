@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from prunekit.exceptions import ParameterError, TrainingError
-from prunekit.importance.functional import taylor_sums
+from prunekit.importance.functional import sum_but, taylor_sums
 from prunekit.tracing import Axis, UnitGraph, named_tensors
 
 
@@ -95,9 +95,11 @@ class UnitSums:
         Tensor, shape (n_units,)
             The sums.
         """
-        everywhere = np.ones(self._graph.unit_of_label.size, dtype=bool)
-        plan = self._plan(self._graph, everywhere)
-        return self._sum([entry for entry in plan if entry[0].tensor in names], sums)
+        return self._sum([entry for entry in self._all if entry[0].tensor in names], sums)
+
+    @cached_property
+    def _all(self) -> list[tuple[Axis, Tensor, Tensor]]:
+        return self._plan(self._graph, np.ones(self._graph.unit_of_label.size, dtype=bool))
 
     def _sum(self, plan: list[tuple[Axis, Tensor, Tensor]], sums: Callable[[str, int], Tensor | None]) -> Tensor:
         total: Tensor | None = None
@@ -201,8 +203,6 @@ class Observation:
             tensor = tensors[name].detach()
             if not (tensor.is_floating_point() or tensor.is_complex()):
                 return None
-            value = tensor.abs().square()
-            others = [other for other in range(value.dim()) if other != dim]
-            return value.sum(dim=others) if others else value
+            return sum_but(tensor.abs().square(), dim)
 
         return self._sums.over_producers(squares)

@@ -57,24 +57,39 @@ def taylor_sums(weight: Tensor, gradient: Tensor, dim: int) -> Tensor:
     """
     rows = weight.size(0) if weight.dim() else 0
     if weight.device.type != "cpu" or weight.numel() <= _PIECE or rows == 1:
-        return _sum_but(taylor_terms(weight, gradient), dim)
+        return sum_but(taylor_terms(weight, gradient), dim)
     step = max(1, _PIECE * rows // weight.numel())
     pieces = zip(weight.split(step), gradient.split(step), strict=True)
     if dim == 0:
-        return torch.cat([_sum_but(taylor_terms(one, other), 0) for one, other in pieces])
+        return torch.cat([sum_but(taylor_terms(one, other), 0) for one, other in pieces])
     total = torch.zeros((), dtype=torch.float32)
     for one, other in pieces:
         total = total + taylor_terms(one, other).sum(0)
-    return _sum_but(total, dim - 1)
+    return sum_but(total, dim - 1)
 
 
 _PIECE = 1 << 16
 """Number of weights whose terms fit a processor's cache."""
 
 
-def _sum_but(values: Tensor, dim: int) -> Tensor:
+def sum_but(values: Tensor, dim: int) -> Tensor:
+    """
+    Return the sums over all dimensions but one.
+
+    Parameters
+    ----------
+    values : Tensor
+        Any numbers.
+    dim : int
+        Dimension that stays.
+
+    Returns
+    -------
+    Tensor, shape (values.size(dim),)
+        The sums.
+    """
     if dim > 0:  # one after the other, which is faster than all at once
-        return _sum_but(values.sum(0), dim - 1)
+        return sum_but(values.sum(0), dim - 1)
     return values.flatten(1).sum(1) if values.dim() > 1 else values
 
 
