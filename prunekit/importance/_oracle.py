@@ -87,7 +87,10 @@ def oracle(
         )
     before = _mean_loss(network, again, loss)
     if not np.isfinite(before):
-        raise TrainingError(f"The oracle needs a finite loss. Got {before} for the network as it is instead.")
+        raise TrainingError(
+            f"The oracle needs a finite loss. Got {before} for the network as it is instead. Look for NaN and "
+            "infinity in the data and in the weights."
+        )
     changes = np.full(support.size, np.nan)
     for unit in asked.tolist():
         with network.without([unit]):
