@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from prunekit.surgery.attributes import is_known, update_attributes_
-from prunekit.tracing import named_parts
+from prunekit.tracing import OF_EVERY_MODULE, named_parts
 
 _CHANNELS = 12
 """Number of channels of the layers that are tried out."""
@@ -86,13 +86,10 @@ def _may_be_norm(layer: nn.Module) -> bool:
     return len(own) in (1, 2) and own[0].is_floating_point()
 
 
-_INTERNAL = frozenset(vars(nn.Module()))
-
-
 def _likeness(layer: nn.Module) -> tuple[object, ...]:
     """Return what layers that compute the same have in common."""
     plain = (int, float, str, tuple)
-    own = {name: value for name, value in vars(layer).items() if name not in _INTERNAL}
+    own = {name: value for name, value in vars(layer).items() if name not in OF_EVERY_MODULE}
     attributes = ((name, repr(value) if isinstance(value, plain) else id(value)) for name, value in own.items())
     return type(layer), *attributes, *(name for name, value in layer._parameters.items() if value is not None)
 

@@ -5,7 +5,7 @@ from prunekit.tracing._copy import copy_module, has_memory
 from prunekit.tracing._factors import tracked
 from prunekit.tracing._inputs import Inputs, duplicate_inputs
 from prunekit.tracing._labels import MISPLACED, CheckingTable, LabelConflictError, LabelTable
-from prunekit.tracing._outputs import named_outputs, named_parts, named_tensors, tensors_of
+from prunekit.tracing._outputs import OF_EVERY_MODULE, named_outputs, named_parts, named_tensors, tensors_of
 from prunekit.tracing._reason import Reason
 from prunekit.tracing._records import LabelStore, OperationRecord, RunRecord
 from prunekit.tracing._sandbox import Sandbox, device_of
@@ -15,6 +15,7 @@ from prunekit.tracing._units import Group, Slice, Unit, UnitGraph
 
 __all__ = [
     "MISPLACED",
+    "OF_EVERY_MODULE",
     "Axis",
     "CheckingTable",
     "Group",

@@ -4,6 +4,9 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
+OF_EVERY_MODULE = frozenset(vars(nn.Module()))
+"""Names of the attributes that PyTorch gives to every module."""
+
 
 def named_parts(module: nn.Module) -> list[tuple[str, nn.Module]]:
     """

@@ -13,7 +13,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from prunekit._random import preserve_rng
 from prunekit.tracing._copy import copy_module, copy_without_memory, to_meta
 from prunekit.tracing._inputs import Inputs
-from prunekit.tracing._outputs import named_parts
+from prunekit.tracing._outputs import OF_EVERY_MODULE, named_parts
 from prunekit.tracing._path import ModulePath
 from prunekit.tracing._stand_in import stand_in_for_norm_
 from prunekit.tracing.multihead import CompactMultiheadAttention, use_compact_attention_
@@ -90,7 +90,6 @@ class Sandbox:
 
 
 _REGISTERED = ("_parameters", "_buffers", "_modules")
-_OF_EVERY_MODULE = frozenset(vars(nn.Module()))
 
 
 @contextmanager
@@ -100,7 +99,7 @@ def _kept(module: nn.Module) -> Iterator[None]:
     for _, part in named_parts(module):
         own = vars(part)
         saved = own.copy()
-        for name in (*_REGISTERED, *(own.keys() - _OF_EVERY_MODULE)):
+        for name in (*_REGISTERED, *(own.keys() - OF_EVERY_MODULE)):
             if type(saved[name]) in (dict, list):
                 saved[name] = saved[name].copy()
         before.append((part, saved))
