@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from prunekit.tracing import CheckingTable, LabelConflictError, LabelTable, Reason, tracked
 from prunekit.tracing._factors import along, drop_dims, left_padded, shrink
-from prunekit.tracing._labels import FIXED
+from prunekit.tracing._labels import FIXED, connected
 
 
 def test_fresh_labels_are_new_and_start_above_the_fixed_one() -> None:
@@ -104,3 +106,21 @@ def test_reasons_are_sentences() -> None:
     assert str(Reason("network output")) == "network output"
     reason = Reason("softmax over channels", "aten._softmax", "body.gate", "nets.py:42")
     assert str(reason) == "softmax over channels in 'body.gate' (nets.py:42)"
+
+
+@pytest.mark.parametrize("kind", ["random", "star", "path"])
+def test_components_are_those_of_scipy(kind: str) -> None:
+    random = np.random.default_rng(0)
+    for _ in range(200):
+        size = int(random.integers(2, 200))
+        one, other = random.integers(0, size, (2, int(random.integers(0, 300))))
+        if kind == "star":
+            one = np.full_like(other, size - 1)
+        elif kind == "path":
+            order = random.permutation(size)
+            one, other = order[:-1], order[1:]
+        graph = coo_array((np.ones(one.size, dtype=bool), (one, other)), shape=(size, size))
+        expected = connected_components(graph, directed=False)[1]
+        half = one.size // 2
+        assert np.array_equal(connected([(one, other)], size), expected)
+        assert np.array_equal(connected([(one[:half], other[:half]), (one[half:], other[half:])], size), expected)
