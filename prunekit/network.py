@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, NoReturn, cast
 
@@ -12,10 +12,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from prunekit._random import preserve_rng
 from prunekit._validation import check_choice, check_integer, check_interval
 from prunekit.cost import RESOURCES, CostModel, Resource, layer_table
 from prunekit.exceptions import NothingToPruneError, ParameterError, TrainingError
-from prunekit.importance import Criterion, Gradients, Observation, UnitSums, make_criterion, normalised
+from prunekit.importance import Criterion, Gates, Gradients, Observation, UnitSums, make_criterion, normalised
 from prunekit.surgery import (
     NORMS,
     Constraints,
@@ -33,7 +34,7 @@ from prunekit.surgery import (
     prove_units,
     what_blocks,
 )
-from prunekit.tracing import Inputs, Unit, UnitGraph, copy_module, duplicate_inputs, named_tensors
+from prunekit.tracing import Inputs, Unit, UnitGraph, copy_module, device_of, duplicate_inputs, named_tensors
 
 __all__ = ["NetworkSnapshot", "PrunableNetwork"]
 
@@ -157,8 +158,23 @@ class PrunableNetwork(nn.Module):
         self._num_scored = 0
         self._dtype = next((parameter.dtype for parameter in module.parameters()), None)
         self._batch_size = self._inputs.batch_size() or 1
-        self._gradients = Gradients(self.module, self._sums.consumer_tensors)
+        self._gradients = Gradients(self.module, set(self._sums.consumer_dims))
         self._forward_hook = self.module.register_forward_pre_hook(self._before_forward, prepend=True, with_kwargs=True)
+        self._gates = self._watched()
+
+    def _watched(self) -> Gates | None:
+        """Watch activations if the criterion looks at them."""
+        watch = self.criterion.watch
+        if watch == "nothing":
+            return None
+
+        def run(inputs: Inputs) -> Any:
+            with preserve_rng(device_of(self.module)):
+                return evaluate(self.module, inputs)
+
+        gates = Gates(self.module, self._sums.consumer_dims, watch, run, self._gradients.are_reset, self.criterion.name)
+        gates.check(self._inputs)
+        return gates
 
     # -- running ------------------------------------------------------------------------------------------------------
 
@@ -246,7 +262,7 @@ class PrunableNetwork(nn.Module):
         Raises
         ------
         TrainingError
-            If nothing was scored yet.
+            If nothing was scored yet, or if an importance is not finite.
         """
         if not self._num_scored and not self.criterion.needs_gradients:
             self._observe({})
@@ -255,6 +271,14 @@ class PrunableNetwork(nn.Module):
                 "There is no importance yet. Run a forward and a backward pass and call update_score() first."
             )
         importances = np.where(self._removed, np.nan, self.criterion.importance())
+        broken = ~np.isfinite(importances) & self.support
+        if broken.any():
+            layer = self.graph.layers[self._layers[broken][0]]
+            raise TrainingError(
+                f"The criterion {self.criterion.name!r} must give finite importances. Got "
+                f"{importances[broken][0]} for a filter of '{layer}', and {int(broken.sum())} such values in all, "
+                "instead. Look for NaN, infinity and very large numbers in the weights and in the data."
+            )
         return normalised(importances, self._layers, self.criterion.normalization)
 
     def analyze(self) -> pd.DataFrame:
@@ -525,7 +549,8 @@ class PrunableNetwork(nn.Module):
 
     def _observe(self, gradients: dict[str, Tensor], batch_size: int | None = None) -> None:
         size = self._batch_size if batch_size is None else check_integer("batch_size", batch_size, "update_score", 1)
-        self.criterion.observe(Observation(self.module, self._sums, gradients, size))
+        passes = [] if self._gates is None else self._gates.take(gradients)
+        self.criterion.observe(Observation(self.module, self._sums, gradients, size, passes))
         self._num_scored += 1
 
     def _ranked(self) -> NDArray[np.float64]:
@@ -548,7 +573,8 @@ class PrunableNetwork(nn.Module):
         self._forward_hook.remove()
         self._norms.remove_hooks()
         try:
-            smaller = compact(self.module, self.plan)
+            with nullcontext() if self._gates is None else self._gates.detached():
+                smaller = compact(self.module, self.plan)
         finally:
             self._norms.update(self._removed)
             self._forward_hook = self.module.register_forward_pre_hook(

@@ -2,15 +2,21 @@
 
 from prunekit.importance._criteria import (
     CRITERIA,
+    APoZ,
     BNScale,
     Criterion,
+    Fisher,
     Magnitude,
+    MeanActivation,
     Random,
     Taylor,
     Taylor2,
     TaylorAbs,
+    TaylorActivation,
+    TaylorPerExample,
     make_criterion,
 )
+from prunekit.importance._gates import Gates
 from prunekit.importance._gradients import Gradients
 from prunekit.importance._normalization import NORMALIZATIONS, Normalization, normalised
 from prunekit.importance._observation import Observation, UnitSums
@@ -19,16 +25,22 @@ from prunekit.importance._oracle import oracle
 __all__ = [
     "CRITERIA",
     "NORMALIZATIONS",
+    "APoZ",
     "BNScale",
     "Criterion",
+    "Fisher",
+    "Gates",
     "Gradients",
     "Magnitude",
+    "MeanActivation",
     "Normalization",
     "Observation",
     "Random",
     "Taylor",
     "Taylor2",
     "TaylorAbs",
+    "TaylorActivation",
+    "TaylorPerExample",
     "UnitSums",
     "make_criterion",
     "normalised",

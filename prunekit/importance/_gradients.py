@@ -47,11 +47,20 @@ class Gradients:
 
     def begin(self) -> None:
         """Forget what frozen parameters got before the gradients of the others were set to none or zero."""
-        if not self._taken:
-            return
-        trained = [parameter.grad for name, parameter in self._module.named_parameters() if name not in self._frozen]
-        if trained and all(gradient is None or not bool(gradient.any()) for gradient in trained):
+        if self._taken and self.are_reset():
             self._taken.clear()
+
+    def are_reset(self) -> bool:
+        """
+        Tell whether the next gradients are added to none.
+
+        Returns
+        -------
+        bool
+            True if there are trained parameters, and none of them has a gradient other than zero.
+        """
+        trained = [parameter.grad for name, parameter in self._module.named_parameters() if name not in self._frozen]
+        return bool(trained) and all(gradient is None or not bool(gradient.any()) for gradient in trained)
 
     def freeze_again_(self, module: nn.Module) -> None:
         """

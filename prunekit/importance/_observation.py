@@ -1,6 +1,6 @@
 """What a criterion may look at after a backward pass."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from prunekit.exceptions import ParameterError, TrainingError
+from prunekit.importance._gates import Pass, Read
 from prunekit.importance.functional import sum_but, taylor_sums
 from prunekit.tracing import Axis, UnitGraph, named_tensors
 
@@ -41,10 +42,48 @@ class UnitSums:
                 found.append((axis, torch.from_numpy(indices), torch.from_numpy(units[indices])))
         return found
 
-    @property
-    def consumer_tensors(self) -> set[str]:
-        """Names of the parameters and buffers that read channels of units."""
-        return {axis.tensor for axis, _, _ in self._consumers}
+    @cached_property
+    def consumer_dims(self) -> dict[str, set[int]]:
+        """Names of the parameters and buffers that read channels of units, and along which dimensions."""
+        found: dict[str, set[int]] = {}
+        for axis, _, _ in self._consumers:
+            found.setdefault(axis.tensor, set()).add(axis.dim)
+        return found
+
+    def of_reads(self, reads: Iterable[Read], value: Callable[[Read], Tensor], per_channel: bool = False) -> Tensor:
+        """
+        Return sums over what weights read of each unit.
+
+        Parameters
+        ----------
+        reads : iterable of Read
+            What they read, at least one.
+        value : callable
+            Returns what to sum up of a read, shape (..., n_channels).
+        per_channel : bool, default=False
+            Whether to divide by the number of channels that the weight reads of the unit.
+
+        Returns
+        -------
+        Tensor, shape (..., n_units)
+            The sums, float64 where the device has it.
+        """
+        total: Tensor | None = None
+        for read in reads:
+            values = value(read)
+            if total is None:
+                total = values.new_zeros((*values.shape[:-1], self.n_units), dtype=_wide_type(values))
+            indices, units = (part.to(values.device) for part in self._by_dim[read.weight, read.dim])
+            own = values[..., indices].to(total.device, total.dtype)
+            if per_channel:
+                own = own / torch.bincount(units, minlength=self.n_units)[units]
+            total.index_add_(-1, units.to(total.device), own)
+        assert total is not None
+        return total
+
+    @cached_property
+    def _by_dim(self) -> dict[tuple[str, int], tuple[Tensor, Tensor]]:
+        return {(axis.tensor, axis.dim): (indices, units) for axis, indices, units in self._consumers}
 
     def over_consumers(self, sums: Callable[[str, int], Tensor | None]) -> Tensor:
         """
@@ -108,16 +147,20 @@ class UnitSums:
             if line is None:
                 continue
             if total is None:  # squares of tiny losses must not underflow
-                wide = torch.float32 if line.device.type == "mps" else torch.float64
-                total = torch.zeros(self.n_units, device=line.device, dtype=wide)
+                total = torch.zeros(self.n_units, device=line.device, dtype=_wide_type(line))
             own = line.to(total.device, total.dtype)[indices.to(total.device)]
             total.index_add_(0, units.to(total.device), own)
         return torch.zeros(self.n_units, dtype=torch.float64) if total is None else total
 
 
+def _wide_type(values: Tensor) -> torch.dtype:
+    """Return the widest type of floating numbers that the device of a tensor has."""
+    return torch.float32 if values.device.type == "mps" else torch.float64
+
+
 class Observation:
     """
-    Parameters and gradients of one mini-batch, summed over units on demand.
+    Parameters, gradients and activations of one mini-batch, summed over units on demand.
 
     Parameters
     ----------
@@ -129,13 +172,23 @@ class Observation:
         Gradients by the name of the parameter.
     batch_size : int
         Examples in the mini-batch.
+    passes : sequence of Pass, default=()
+        What weights read, for a criterion that watches it.
     """
 
-    def __init__(self, module: nn.Module, sums: UnitSums, gradients: dict[str, Tensor], batch_size: int) -> None:
+    def __init__(
+        self,
+        module: nn.Module,
+        sums: UnitSums,
+        gradients: dict[str, Tensor],
+        batch_size: int,
+        passes: Sequence[Pass] = (),
+    ) -> None:
         self.batch_size = batch_size
         self._module = module
         self._sums = sums
         self._gradients = gradients
+        self._passes = passes
 
     @property
     def n_units(self) -> int:
@@ -167,6 +220,60 @@ class Observation:
                 "gradients, or look for NaN in the data."
             )
         return sums
+
+    @cached_property
+    def gates(self) -> Tensor:
+        """
+        Derivative of each example's loss with respect to each unit's gate, shape (n_examples, n_units).
+
+        The gate is a factor of one on the channels of the unit where weights read them; the loss is the mean over the
+        examples of the mini-batch, and each example's part of it is taken times their number. The mean over examples is
+        `taylor_sums`, up to what a penalty on the weights adds there.
+
+        Raises
+        ------
+        TrainingError
+            If there was no backward pass, or if it is not finite, with the name of the weight that reads the unit.
+        """
+        return self._gates(lambda read: read.values[0])
+
+    @cached_property
+    def mean_gates(self) -> Tensor:
+        """
+        The same with the mean over positions and channels of a unit in place of the sum, shape (n_examples, n_units).
+
+        What several weights read of a unit is added.
+
+        Raises
+        ------
+        TrainingError
+            As for `gates`.
+        """
+        return self._gates(lambda read: read.values[0] / read.positions, per_channel=True)
+
+    @cached_property
+    def mean_activations(self) -> Tensor:
+        """
+        Mean of the absolute activations of each unit where weights read them, shape (n_units,).
+
+        Raises
+        ------
+        TrainingError
+            If there was no forward pass.
+        """
+        return self._activations(0)
+
+    @cached_property
+    def zero_fractions(self) -> Tensor:
+        """
+        Fraction of the activations of each unit that are zero where weights read them, shape (n_units,).
+
+        Raises
+        ------
+        TrainingError
+            If there was no forward pass.
+        """
+        return self._activations(1)
 
     @cached_property
     def norm_scales(self) -> Tensor:
@@ -206,3 +313,29 @@ class Observation:
             return sum_but(tensor.abs().square(), dim)
 
         return self._sums.over_producers(squares)
+
+    def _gates(self, value: Callable[[Read], Tensor], per_channel: bool = False) -> Tensor:
+        reads = [read for one in self._passes for read in one.reads]
+        if not reads:
+            raise TrainingError(
+                "Scoring needs the gradients of activations and found none. Run a forward pass and loss.backward() "
+                "before update_score()."
+            )
+        n_examples = sum(one.n_examples for one in self._passes)
+        gates = n_examples * torch.cat([self._sums.of_reads(one.reads, value, per_channel) for one in self._passes])
+        if not bool(torch.isfinite(gates).all()):
+            name = next(read.weight for read in reversed(reads) if not bool(torch.isfinite(read.values[0]).all()))
+            raise TrainingError(
+                f"Scoring needs finite activations and gradients. Got NaN or infinity in what '{name}' reads instead. "
+                "Lower the learning rate, clip gradients, or look for NaN in the data."
+            )
+        return gates
+
+    def _activations(self, which: int) -> Tensor:
+        """Return the mean of a statistic over all positions and channels of each unit."""
+        reads = [read for one in self._passes for read in one.reads]
+        if not reads:
+            raise TrainingError("Scoring needs activations and found none. Run a forward pass before update_score().")
+        weighted = self._sums.of_reads(reads, lambda read: read.positions * read.values[which])
+        positions = self._sums.of_reads(reads, lambda read: torch.full_like(read.values[which], read.positions))
+        return weighted / positions.clamp(min=1)

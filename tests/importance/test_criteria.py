@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from prunekit import PrunableNetwork
 from prunekit.exceptions import ParameterError, ParameterTypeError
-from prunekit.importance import CRITERIA, Random, Taylor, functional, make_criterion, normalised
+from prunekit.importance import CRITERIA, Random, Taylor, Taylor2, functional, make_criterion, normalised
 from prunekit.importance.functional import removal_estimate, squared_taylor, taylor_sums, taylor_terms
 from tests.nets import ResNet, dense_net, randomise
 
@@ -21,6 +21,18 @@ class Seen:
     taylor_sums: Tensor
     batch_size: int = 4
     n_units: int = 3
+
+    @property
+    def gates(self) -> Tensor:
+        return torch.outer(torch.tensor([2.0, 0.0, -1.0, 1.0]), self.taylor_sums)
+
+    mean_gates = gates
+
+    @property
+    def mean_activations(self) -> Tensor:
+        return self.taylor_sums.abs()
+
+    zero_fractions = mean_activations
 
     @property
     def filter_norms(self) -> Tensor:
@@ -47,6 +59,13 @@ def test_definitions() -> None:
     np.testing.assert_allclose(_importance("taylor_abs"), np.abs(sums).mean(0))
     np.testing.assert_allclose(_importance("taylor2"), -sums.mean(0) + 4 / 2 * sums.var(0, ddof=1), rtol=1e-6)
     np.testing.assert_allclose(_importance("magnitude"), [3, 1, 2])
+    gates = np.concatenate([np.outer([2, 0, -1, 1], row) for row in sums])
+    exact = Taylor2("example")
+    for row in SUMS:
+        exact.observe(Seen(row))
+    np.testing.assert_allclose(exact.importance(), -gates.mean(0) + gates.var(0, ddof=1) / 2, rtol=1e-6)
+    with pytest.raises(ParameterError, match=r"The 'moments' parameter of Taylor2 must be one of 'mini-batch'"):
+        Taylor2("hour")  # type: ignore[arg-type]
 
 
 def test_taylor2_of_one_mini_batch_has_no_curvature() -> None:

@@ -37,6 +37,25 @@ class Given(Criterion):
         return np.asarray(self.values, dtype=np.float64)
 
 
+class Watching(Criterion):
+    """Keeps what there is to see."""
+
+    name = "watching"
+    watch = "gates"
+
+    def reset(self) -> None:
+        """Keep what was seen."""
+
+    def observe(self, observation: Observation) -> None:
+        """Keep the gates, and what they have to sum up to."""
+        self.gates, self.sums = observation.gates, observation.taylor_sums
+        self.mean_gates = observation.mean_gates
+
+    def importance(self) -> Any:
+        """Return zeros."""
+        return np.zeros(self.gates.size(1))
+
+
 def pruned(module: nn.Module, inputs: Any, fraction: float, seed: int = 0, **options: Any) -> PrunableNetwork:
     """Return a network that lost a random fraction of its units."""
     network = PrunableNetwork(module, inputs, criterion=Given(), **options)

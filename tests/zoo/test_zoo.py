@@ -1,5 +1,6 @@
 """Every network against the invariants: what is prunable can be compacted, what is not has a reason."""
 
+import re
 from collections import Counter
 from functools import cache
 
@@ -9,10 +10,10 @@ import torch
 from torch import nn
 
 from prunekit import PrunableNetwork, analyze
-from prunekit.exceptions import NothingToPruneError, PrunekitError
+from prunekit.exceptions import NothingToPruneError, ParameterError, PrunekitError
 from prunekit.network import NetworkSnapshot
 from prunekit.surgery import probing, prove_units
-from prunekit.tracing import Inputs
+from prunekit.tracing import Inputs, duplicate_inputs, tensors_of
 from tests.zoo import (
     attention,
     convolutional,
@@ -24,7 +25,7 @@ from tests.zoo import (
     transformers,
 )
 from tests.zoo.case import Case, image
-from tests.zoo.check import Given, assert_same_outputs, remove, train
+from tests.zoo.check import Given, Watching, assert_same_outputs, remove, train
 
 FAMILIES = (convolutional, movement, reshaping, normalisation, attention, transformers, sharing, surroundings)
 ALL = [case for family in FAMILIES for case in family.CASES]
@@ -159,3 +160,24 @@ def test_what_probes_foresee_is_what_following_finds(case: Case, monkeypatch: py
     slow, slow_repairs = prove_units(module, Inputs.of(inputs))
     assert np.array_equal(quick.unit_of_label, slow.unit_of_label)
     assert [(one.module, one.name) for one in quick_repairs] == [(one.module, one.name) for one in slow_repairs]
+
+
+@pytest.mark.parametrize("case", [case for case in CASES[1::4] if case.units], ids=str)
+def test_gates_sum_up_to_the_terms_of_the_weights(case: Case) -> None:
+    """What examples say of units is what the weights that read them say, or it is refused."""
+    module, inputs = case.make()
+    refused = ""
+    try:
+        network = PrunableNetwork(module.eval(), inputs, criterion=Watching())
+    except ParameterError as error:
+        refused = str(error)
+    if refused:
+        assert re.search("cannot be seen|mixes examples", refused)
+        return
+    given = duplicate_inputs(Inputs.of(inputs))
+    outputs = tensors_of(network(*given.args, **given.kwargs))
+    sum(output.abs().square().sum() for output in outputs if output.requires_grad).backward()
+    network.update_score()
+    gates, sums = network.criterion.gates.mean(0), network.criterion.sums
+    short = any(parameter.dtype == torch.bfloat16 for parameter in module.parameters())
+    torch.testing.assert_close(gates, sums, rtol=0.05 if short else 1e-3, atol=0.05 if short else 1e-5)

@@ -1,0 +1,171 @@
+"""Where weights read channels: the functions of PyTorch that contract data with a weight."""
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves
+
+Gate = Callable[[Tensor, str, int, int], Tensor]
+"""Takes data, the weight that reads it, the dimension of the weight and that of the data (negative) that are summed
+over; returns the data to read instead."""
+
+
+class ReaderMode(TorchFunctionMode):
+    """
+    Let a function see, and replace, what weights are given to read.
+
+    Parameters
+    ----------
+    weights : dict of int to str
+        Names of the weights by the id of the tensor.
+    dims : dict of str to set of int
+        Dimensions of each weight along which it reads channels.
+    gate : callable
+        Gets what a weight reads; returns what it is to read instead.
+    unseen : callable
+        Gets the name of a weight and that of a function that takes it in a way that is not understood; is to raise.
+    """
+
+    def __init__(
+        self,
+        weights: Mapping[int, str],
+        dims: Mapping[str, set[int]],
+        gate: Gate,
+        unseen: Callable[[str, str], None],
+    ) -> None:
+        super().__init__()
+        self._weights = weights
+        self._dims = dims
+        self._gate = gate
+        self._unseen = unseen
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run one function of PyTorch, on gated data if it reads units."""
+        kwargs = kwargs or {}
+        names = {self._weights[id(leaf)] for leaf in (*args, *kwargs.values()) if id(leaf) in self._weights}
+        if func is F.multi_head_attention_forward:
+            return self._attend(args, kwargs)
+        if func in _READERS:
+            given, named = list(args), dict(kwargs)
+            self._gate_data(_READERS[func], given, named)
+            return func(*given, **named)
+        result = func(*args, **kwargs)
+        names |= {self._weights[id(leaf)] for leaf in self._nested(args) if id(leaf) in self._weights}
+        if names and func not in _NO_READERS and any(self._is_new(leaf) for leaf in tree_leaves(result)):
+            self._unseen(min(names), getattr(func, "__qualname__", repr(func)))
+        return result
+
+    @staticmethod
+    def _nested(args: tuple[Any, ...]) -> Iterator[Any]:
+        for arg in args:
+            if isinstance(arg, list | tuple):
+                yield from arg
+
+    def _is_new(self, leaf: Any) -> bool:
+        return isinstance(leaf, Tensor) and id(leaf) not in self._weights
+
+    def _gate_data(self, reader: "_Reader", args: list[Any], kwargs: dict[str, Any]) -> None:
+        """Replace data that a weight reads by what the gate makes of it."""
+
+        def find(position: int) -> tuple[Any, Any]:
+            return (args, position) if position < len(args) else (kwargs, reader.names[position])
+
+        for contraction in reader.contractions:
+            holder, key = find(contraction.weight)
+            weight = holder[key]
+            name = self._weights.get(id(weight))
+            if name is not None:
+                holder, key = find(contraction.data)
+                weight_dim, data_dim = contraction.dims(weight.dim(), holder[key].dim())
+                if weight_dim in self._dims[name]:
+                    holder[key] = self._gate(holder[key], name, weight_dim, data_dim)
+
+    def _attend(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        """Run torch's attention up to what its last projection reads, gate that, and project."""
+        bound = _ATTENTION.bind(*args, **kwargs)
+        given = bound.arguments
+        gated: dict[int, Tensor] = {}
+        for data, weights in _PROJECTIONS.items():
+            for key in weights:
+                name = self._weights.get(id(given.get(key)))
+                source = given[data]
+                if name is not None and 1 in self._dims[name] and id(source) not in gated:
+                    gated[id(source)] = self._gate(source, name, 1, -1)
+        for data in _PROJECTIONS:
+            given[data] = gated.get(id(given[data]), given[data])
+        weight, bias = given["out_proj_weight"], given["out_proj_bias"]
+        name = self._weights.get(id(weight))
+        if name is None or 1 not in self._dims[name]:
+            return F.multi_head_attention_forward(*bound.args, **bound.kwargs)
+        given["out_proj_weight"] = torch.eye(weight.size(1), dtype=weight.dtype, device=weight.device)
+        given["out_proj_bias"] = None
+        attended, scores = F.multi_head_attention_forward(*bound.args, **bound.kwargs)
+        return F.linear(self._gate(attended, name, 1, -1), weight, bias), scores
+
+
+@dataclass(frozen=True, slots=True)
+class _Contraction:
+    """
+    Data and weight of a sum over channels.
+
+    Parameters
+    ----------
+    data, weight : int
+        Their positions among the arguments.
+    weight_dim, data_dim : int
+        Dimensions that are summed over, from the last one.
+    """
+
+    data: int
+    weight: int
+    weight_dim: int
+    data_dim: int
+
+    def dims(self, weight: int, data: int) -> tuple[int, int]:
+        """Return the dimension of the weight, from the first one, and that of the data, from the last one."""
+        return max(weight + self.weight_dim, 0), max(self.data_dim, -data)
+
+
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """A function: names of its first parameters, and what it may contract."""
+
+    names: tuple[str, ...]
+    contractions: tuple[_Contraction, ...]
+
+
+_LAYER = ("input", "weight")
+_PRODUCT = (_Contraction(0, 1, -2, -1), _Contraction(1, 0, -1, -2))
+
+_READERS: dict[Any, _Reader] = {
+    F.linear: _Reader(_LAYER, (_Contraction(0, 1, -1, -1),)),
+    **{
+        function: _Reader(_LAYER, (_Contraction(0, 1, -1 - n, -1 - n),))
+        for n, function in ((1, F.conv1d), (2, F.conv2d), (3, F.conv3d))
+    },
+    **{
+        function: _Reader(_LAYER, (_Contraction(0, 1, -2 - n, -1 - n),))
+        for n, function in ((1, F.conv_transpose1d), (2, F.conv_transpose2d), (3, F.conv_transpose3d))
+    },
+    **{
+        function: _Reader(("input", "other"), _PRODUCT) for function in (torch.matmul, Tensor.matmul, Tensor.__matmul__)
+    },
+    **{function: _Reader(("input", "mat2"), _PRODUCT) for function in (torch.mm, Tensor.mm, torch.bmm, Tensor.bmm)},
+    torch.addmm: _Reader(("input", "mat1", "mat2"), (_Contraction(1, 2, -2, -1), _Contraction(2, 1, -1, -2))),
+}
+
+_NO_READERS = {F.embedding, torch.embedding, Tensor.detach, Tensor.requires_grad_}
+"""Functions that may take a weight that reads channels elsewhere: tied embeddings, and what only looks at a weight."""
+
+_ATTENTION = inspect.signature(F.multi_head_attention_forward)
+_PROJECTIONS = {
+    "query": ("in_proj_weight", "q_proj_weight"),
+    "key": ("in_proj_weight", "k_proj_weight"),
+    "value": ("in_proj_weight", "v_proj_weight"),
+}
