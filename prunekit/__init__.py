@@ -3,7 +3,7 @@
 from importlib.metadata import PackageNotFoundError, version
 
 from prunekit import exceptions
-from prunekit.analysis import analyze
+from prunekit.analysis import CorrelationDisplay, ImportanceDisplay, analyze
 from prunekit.io import load, save
 from prunekit.network import PrunableNetwork
 from prunekit.pruner import TaylorPruner
@@ -13,4 +13,13 @@ try:
 except PackageNotFoundError:  # a source tree that is not installed
     __version__ = "0+unknown"
 
-__all__ = ["PrunableNetwork", "TaylorPruner", "analyze", "exceptions", "load", "save"]
+__all__ = [
+    "CorrelationDisplay",
+    "ImportanceDisplay",
+    "PrunableNetwork",
+    "TaylorPruner",
+    "analyze",
+    "exceptions",
+    "load",
+    "save",
+]

@@ -2,6 +2,7 @@
 
 __all__ = [
     "InputError",
+    "MissingDependencyError",
     "NothingToPruneError",
     "ParameterError",
     "ParameterTypeError",
@@ -28,6 +29,10 @@ class ParameterTypeError(PrunekitError, TypeError):
 
 class InputError(PrunekitError, ValueError):
     """Data or example inputs do not fit the network."""
+
+
+class MissingDependencyError(PrunekitError, ImportError):
+    """An optional package is not installed; the message says how to install it."""
 
 
 class NothingToPruneError(PrunekitError, ValueError):

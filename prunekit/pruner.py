@@ -24,6 +24,7 @@ from prunekit import _skorch
 from prunekit._loop import LoopSettings, PruningLoop
 from prunekit._random import seeded_rng
 from prunekit._validation import check_choice, check_integer, check_interval
+from prunekit.analysis import unit_layers
 from prunekit.cost import RESOURCES, Resource
 from prunekit.exceptions import ParameterError, TargetError
 from prunekit.importance import make_criterion
@@ -137,6 +138,8 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
     importances_ : ndarray of shape (n_units,)
         Last estimate of the importance of each unit; of a removed one, the estimate that removed it. NaN if a unit was
         never scored. Estimates of different iterations are not on one scale.
+    unit_layers_ : ndarray of shape (n_units,), dtype=str
+        Name of the layer of each unit; a unit with filters of several layers counts for the first of them.
     plan_ : PruningPlan
         What was removed from which parameter.
     classes_ : ndarray of shape (n_classes,)
@@ -343,6 +346,7 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
         self.support_ = network.support
         self.ranking_ = result.ranking
         self.importances_ = result.importances
+        self.unit_layers_ = unit_layers(network)
         self.plan_ = network.plan
         self._layer_table = network.analyze()
 

@@ -6,6 +6,7 @@ from prunekit import exceptions
 
 BUILTINS = {
     "InputError": ValueError,
+    "MissingDependencyError": ImportError,
     "NothingToPruneError": ValueError,
     "ParameterError": ValueError,
     "ParameterTypeError": TypeError,

@@ -1,5 +1,6 @@
-"""Tables of a network: what it costs, what could be pruned, what blocks the rest."""
+"""Tables and displays of a network: what it costs, what could be pruned, what blocks the rest, what matters."""
 
 from prunekit.analysis._analyze import analyze
+from prunekit.analysis._displays import CorrelationDisplay, ImportanceDisplay, unit_layers
 
-__all__ = ["analyze"]
+__all__ = ["CorrelationDisplay", "ImportanceDisplay", "analyze", "unit_layers"]
