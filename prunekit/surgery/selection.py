@@ -1,6 +1,7 @@
 """Which units go: the least important ones that the constraints allow."""
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -68,6 +69,70 @@ class Constraints:
         )
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Ranking:
+    """
+    What orders the units.
+
+    Parameters
+    ----------
+    importances : ndarray of float, shape (n_units,)
+        Estimated change of the loss when the unit alone is removed.
+    interactions : ndarray of float, shape (n_rows, n_units), default=None
+        Factor of what is added when units go together: ``interactions[:, i] @ interactions[:, j]`` for i and j.
+    costs : ndarray of float, shape (n_units,), default=None
+        What the importance of each unit is divided by, positive. Importances below zero, which promise a lower loss,
+        are left as they are.
+    """
+
+    importances: NDArray[np.float64]
+    interactions: NDArray[np.float32] | None = None
+    costs: NDArray[np.float64] | None = None
+
+    def walk(self, removed: BoolArray) -> Generator[int, bool]:
+        """
+        Yield all units, the least important first.
+
+        Parameters
+        ----------
+        removed : ndarray of bool, shape (n_units,)
+            Units that are gone already and are not yielded.
+
+        Yields
+        ------
+        int
+            The next unit; whether it goes is to be sent back, since it changes what the others are worth.
+        """
+        if self.interactions is None:
+            values = self._per_cost(self.importances)
+            for unit in np.argsort(values, kind="stable").tolist():
+                if not removed[unit]:
+                    yield unit
+            return
+        values = np.where(removed, np.inf, self.importances)
+        candidates = self._per_cost(values)
+        together = np.zeros(len(self.interactions), dtype=np.float32)
+        at_once = max(1, len(values) // _ROUNDS)
+        while np.isfinite(candidates).any():
+            changed = False
+            for unit in np.argpartition(candidates, at_once - 1)[:at_once].tolist():
+                if np.isfinite(candidates[unit]):
+                    accepted = yield unit
+                    values[unit] = candidates[unit] = np.inf
+                    if accepted:
+                        together += self.interactions[:, unit]
+                        changed = True
+            if changed:
+                candidates = self._per_cost(values + together @ self.interactions)
+
+    def _per_cost(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        return values if self.costs is None else np.where(values > 0, values / self.costs, values)
+
+
+_ROUNDS = 2000
+"""In which all units would be removed; units of one round do not see each other."""
+
+
 class Selector:
     """
     Choose units to remove under constraints.
@@ -96,40 +161,43 @@ class Selector:
             for unit, count in zip(present.tolist(), counts.tolist(), strict=True):
                 self._members[unit].append((number, count))
 
-    def order(self, importances: NDArray[np.float64], removed: BoolArray) -> NDArray[np.int64]:
+    def order(self, ranking: "Ranking", removed: BoolArray) -> Iterator[int]:
         """
-        Return the units that may go one after the other, the least important first.
+        Yield the units that may go one after the other, the least important first.
 
         Parameters
         ----------
-        importances : ndarray of float, shape (n_units,)
+        ranking : Ranking
             Importance of every unit.
         removed : ndarray of bool, shape (n_units,)
             Units that are gone already.
 
-        Returns
-        -------
-        ndarray of int
-            Units; whatever prefix of it is removed, no constraint on the least number of filters is broken.
+        Yields
+        ------
+        int
+            Units; whatever prefix of them is removed, no constraint on the least number of filters is broken.
         """
         spare = self._spare.copy()
         for unit in np.flatnonzero(removed).tolist():
             for group, count in self._members[unit]:
                 spare[group] -= count
-        accepted = []
-        for unit in np.argsort(importances, kind="stable").tolist():
-            if removed[unit]:
-                continue
+        walk = ranking.walk(removed)
+        unit = next(walk, None)
+        while unit is not None:
             members = self._members[unit]
-            if all(spare[group] >= count for group, count in members):
-                accepted.append(unit)
+            accepted = all(spare[group] >= count for group, count in members)
+            if accepted:
                 for group, count in members:
                     spare[group] -= count
-        return np.array(accepted, dtype=np.int64)
+                yield unit
+            try:
+                unit = walk.send(accepted)
+            except StopIteration:
+                return
 
     def choose(
         self,
-        importances: NDArray[np.float64],
+        ranking: "Ranking",
         removed: BoolArray,
         enough: Callable[[BoolArray], bool],
     ) -> BoolArray:
@@ -138,7 +206,7 @@ class Selector:
 
         Parameters
         ----------
-        importances : ndarray of float, shape (n_units,)
+        ranking : Ranking
             Importance of every unit.
         removed : ndarray of bool, shape (n_units,)
             Units that are gone already.
@@ -150,8 +218,12 @@ class Selector:
         ndarray of bool, shape (n_units,)
             Removed units, the old ones among them; all that may go if even they are not enough.
         """
-        order = self.order(importances, removed)
-        low, high = 0, len(order)
+        walk, order = self.order(ranking, removed), list[int]()
+        low, high = 0, 0
+        while high == len(order) and not enough(self._with(removed, order)):  # ever more, as far as it takes
+            low, high = high + 1, max(2 * high, 16)
+            order += itertools.islice(walk, high - len(order))
+        high = min(high, len(order))
         while low < high:
             middle = (low + high) // 2
             if enough(self._with(removed, order[:middle])):
@@ -160,13 +232,13 @@ class Selector:
                 low = middle + 1
         return self._with(removed, order[:low])
 
-    def choose_at_most(self, importances: NDArray[np.float64], removed: BoolArray, limit: int) -> BoolArray:
+    def choose_at_most(self, ranking: "Ranking", removed: BoolArray, limit: int) -> BoolArray:
         """
         Return removed units such that as many more are gone as allowed.
 
         Parameters
         ----------
-        importances : ndarray of float, shape (n_units,)
+        ranking : Ranking
             Importance of every unit.
         removed : ndarray of bool, shape (n_units,)
             Units that are gone already.
@@ -178,20 +250,20 @@ class Selector:
         ndarray of bool, shape (n_units,)
             Removed units, the old ones among them.
         """
-        order = self.order(importances, removed)
+        order = list(itertools.islice(self.order(ranking, removed), None if self._round_to > 1 else limit))
         before = int(removed.sum())
-        for length in range(len(order) if self._round_to > 1 else min(limit, len(order)), 0, -1):
+        for length in range(len(order), 0, -1):
             result = self._with(removed, order[:length])
             if int(result.sum()) - before <= limit:
                 return result
         return removed.copy()
 
-    def _with(self, removed: BoolArray, more: NDArray[np.int64]) -> BoolArray:
+    def _with(self, removed: BoolArray, more: list[int]) -> BoolArray:
         result = removed.copy()
         result[more] = True
         return self._rounded(result, removed, more) if self._round_to > 1 else result
 
-    def _rounded(self, chosen: BoolArray, removed: BoolArray, more: NDArray[np.int64]) -> BoolArray:
+    def _rounded(self, chosen: BoolArray, removed: BoolArray, more: list[int]) -> BoolArray:
         """Give back the most important of the new units until every layer that shrinks has a round size."""
         rank = np.full(len(chosen), -1, dtype=np.int64)
         rank[more] = np.arange(len(more))
