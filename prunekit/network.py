@@ -25,6 +25,7 @@ from prunekit.surgery import (
     Norms,
     Patterns,
     PruningPlan,
+    Ranking,
     Selector,
     check_module,
     compact,
@@ -172,7 +173,15 @@ class PrunableNetwork(nn.Module):
             with preserve_rng(device_of(self.module)):
                 return evaluate(self.module, inputs)
 
-        gates = Gates(self.module, self._sums.consumer_dims, watch, run, self._gradients.are_reset, self.criterion.name)
+        gates = Gates(
+            self.module,
+            self._sums.consumer_dims,
+            watch,
+            run,
+            self._gradients.are_reset,
+            self.criterion.name,
+            self.criterion.watch_needed,
+        )
         gates.check(self._inputs)
         return gates
 
@@ -323,7 +332,7 @@ class PrunableNetwork(nn.Module):
         float
             Reached when every unit that may go is gone, in the order of their index.
         """
-        everything = self._selector.choose(np.zeros(self.graph.n_units), self._removed, lambda removed: False)
+        everything = self._selector.choose(Ranking(np.zeros(self.graph.n_units)), self._removed, lambda removed: False)
         return self._reduction_of(_resource(of), everything)
 
     # -- pruning ------------------------------------------------------------------------------------------------------
@@ -374,7 +383,7 @@ class PrunableNetwork(nn.Module):
             If nothing was scored since the last removal.
         """
         limit = check_integer("max_to_prune", max_to_prune, "update_prunables", 0)
-        return self._remove(self._selector.choose_at_most(self._ranked(), self._removed, limit))
+        return self._remove(self._selector.choose_at_most(self._ranking(), self._removed, limit))
 
     def prune_to(self, reduction: float, of: Resource = "params") -> int:
         """
@@ -402,7 +411,7 @@ class PrunableNetwork(nn.Module):
         target = check_interval("reduction", reduction, "prune_to", 0, 1, "left")
         return self._remove(
             self._selector.choose(
-                self._ranked(), self._removed, lambda removed: self._reduction_of(resource, removed) >= target
+                self._ranking(), self._removed, lambda removed: self._reduction_of(resource, removed) >= target
             )
         )
 
@@ -553,8 +562,10 @@ class PrunableNetwork(nn.Module):
         self.criterion.observe(Observation(self.module, self._sums, gradients, size, passes))
         self._num_scored += 1
 
-    def _ranked(self) -> NDArray[np.float64]:
-        return np.where(self._removed, np.inf, self.importances)
+    def _ranking(self) -> Ranking:
+        importances = np.where(self._removed, np.inf, self.importances)
+        interactions = None if self.criterion.normalization else self.criterion.interactions()
+        return Ranking(importances, interactions)
 
     def _remove(self, removed: NDArray[np.bool_]) -> int:
         count = int(removed.sum() - self._removed.sum())

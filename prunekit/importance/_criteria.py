@@ -14,11 +14,12 @@ from prunekit.exceptions import ParameterError, ParameterTypeError
 from prunekit.importance._gates import Watch
 from prunekit.importance._normalization import NORMALIZATIONS, Normalization
 from prunekit.importance._observation import Observation
+from prunekit.importance._sketch import Sketch
 from prunekit.importance.functional import removal_estimate, squared_taylor
 
 FloatArray = NDArray[np.float64]
-Moments = Literal["mini-batch", "example"]
-MOMENTS: tuple[Moments, ...] = ("mini-batch", "example")
+Moments = Literal["auto", "example", "mini-batch"]
+MOMENTS: tuple[Moments, ...] = ("auto", "example", "mini-batch")
 
 
 class Criterion(ABC):
@@ -43,6 +44,8 @@ class Criterion(ABC):
         What `observe` looks at besides: the gradients of each example with respect to gates at the weights that read
         the units (`Observation.gates`, `Observation.mean_gates`), or activations (`Observation.mean_activations`,
         `Observation.zero_fractions`).
+    watch_needed : bool
+        Whether networks where that cannot be seen are refused; if not, `Observation.has_gates` is False for them.
 
     Examples
     --------
@@ -66,6 +69,7 @@ class Criterion(ABC):
     name: ClassVar[str] = ""
     needs_gradients: ClassVar[bool] = True
     watch: Watch = "nothing"
+    watch_needed: bool = True
 
     normalization: Normalization | None = None
 
@@ -100,6 +104,19 @@ class Criterion(ABC):
         ndarray of float, shape (n_units,)
             Estimated change of the loss when the unit is removed, or whatever orders units alike.
         """
+
+    def interactions(self) -> NDArray[np.float32] | None:
+        """
+        Return what removing units together adds to their importances.
+
+        Returns
+        -------
+        ndarray of float, shape (n_rows, n_units), or None
+            A factor of it: with units i and j gone the loss changes by both importances plus
+            ``interactions[:, i] @ interactions[:, j]``. None, the default, if nothing is known of it: units are then
+            taken in the order of their importances.
+        """
+        return None
 
 
 class _MeanCriterion(Criterion):
@@ -164,36 +181,47 @@ class TaylorAbs(_MeanCriterion):
 
 class Taylor2(Criterion):
     r"""
-    Signed second-order estimate of the change of the loss: first-order term plus curvature.
+    Signed second-order estimate of the change of the loss, for one unit and for several together.
 
     Parameters
     ----------
-    moments : {"mini-batch", "example"}, default="mini-batch"
-        Where the curvature comes from: the variance of the first-order sums over mini-batches, for which the gradients
-        of the parameters suffice, or the mean square of each example's gradient with respect to the unit's gate, which
-        is more exact and costs more, since activations are watched.
+    moments : {"auto", "example", "mini-batch"}, default="auto"
+        Where the curvature comes from: the gradient of each example with respect to the unit's gate, or the sums of
+        first-order terms over mini-batches, for which the gradients of the parameters suffice. Examples are more exact,
+        above all in training mode behind batch norm, and cost a little more, since activations are watched.
+        ``"auto"`` takes mini-batches where single examples cannot be seen (recurrent layers, weights that the model's
+        code computes, networks that mix examples).
     normalization : {"l1", "l2", "mean", "max", "rank"}, default=None
-        As for all criteria.
+        As for all criteria. Normalised importances leave out what units do together.
 
     Notes
     -----
     With :math:`g_n` the derivative of the loss of example :math:`n` with respect to a factor on the channels of the
     unit, the second-order Taylor expansion of the loss at the factor zero is
     :math:`-\overline{g_n} + \frac12 \overline{g_n^2}`, where the mean square of the first derivatives (the empirical
-    Fisher information, as in Theis et al. 2018) stands for the second derivative. Over mini-batches of :math:`B`
-    independent examples the variance of the mean of :math:`g_n` is that of :math:`g_n` divided by :math:`B`.
+    Fisher information, as in Theis et al. 2018 [1]_) stands for the second derivative. For a set of units :math:`g_n` is
+    their sum, so that units :math:`u` and :math:`v` which are removed together add :math:`\overline{g_{n,u} g_{n,v}}`.
+    Units are therefore chosen one after the other, each with those in mind that were chosen before.
+
+    Over mini-batches of :math:`B` independent examples the covariance of the means of :math:`g_n` is that of
+    :math:`g_n` divided by :math:`B`.
+
+    Products of pairs are kept as a sketch of at most 1024 rows: with more examples, or mini-batches, rows are added up
+    with random signs (Charikar et al. 2002 [2]_).
 
     References
     ----------
     .. [1] L. Theis, I. Korshunova, A. Tejani, F. Huszár, "Faster gaze prediction with dense networks and Fisher
        pruning", arXiv:1801.05787, equations 5 to 7.
+    .. [2] M. Charikar, K. Chen, M. Farach-Colton, "Finding frequent items in data streams", ICALP 2002.
     """
 
     name = "taylor2"
 
-    def __init__(self, moments: Moments = "mini-batch", normalization: Normalization | None = None) -> None:
+    def __init__(self, moments: Moments = "auto", normalization: Normalization | None = None) -> None:
         self.moments = check_choice("moments", moments, type(self).__name__, MOMENTS)
-        self.watch = "gates" if moments == "example" else "nothing"
+        self.watch = "nothing" if moments == "mini-batch" else "gates"
+        self.watch_needed = moments == "example"
         super().__init__(normalization)
 
     def reset(self) -> None:
@@ -202,6 +230,8 @@ class Taylor2(Criterion):
         self._examples = 0
         self._mean: Tensor | None = None
         self._squares: Tensor | None = None
+        self._sketch: Sketch | None = None
+        self._single = False
 
     def observe(self, observation: Observation) -> None:
         """
@@ -212,37 +242,57 @@ class Taylor2(Criterion):
         observation : Observation
             Sums over units of one mini-batch.
         """
-        if self.moments == "example":
-            self._update(observation.gates, 1)
-        else:
-            self._update(observation.taylor_sums.unsqueeze(0), observation.batch_size)
-
-    def _update(self, values: Tensor, n_examples: int) -> None:
-        """Update mean and sum of squared deviations by rows of values, each of so many examples (Chan et al. 1979)."""
-        if self._mean is None or self._squares is None:
+        single = observation.has_gates if self.moments == "auto" else self.moments == "example"
+        if single != self._single:
+            self.reset()
+            self._single = single
+        values = observation.gates if single else observation.taylor_sums.unsqueeze(0)
+        if self._mean is None or self._squares is None or self._sketch is None:
             self._mean, self._squares = torch.zeros_like(values[0]), torch.zeros_like(values[0])
+            self._sketch = Sketch(values.size(1), values.device)
+        self._sketch.add(values)
         before, new = self._count, len(values)
         self._count += new
-        self._examples += new * n_examples
-        mean = values.mean(0)
+        self._examples += new if single else observation.batch_size
+        mean = values.mean(0)  # Chan et al. 1979
         apart = mean - self._mean
         self._mean = self._mean + apart * (new / self._count)
         self._squares = self._squares + (values - mean).square().sum(0) + apart.square() * (before * new / self._count)
 
     def importance(self) -> FloatArray:
         """
-        Return the estimate; with one mini-batch its moments are unknown, and the curvature is left out.
+        Return the estimate; of one mini-batch the variance is unknown, and the curvature is left out.
 
         Returns
         -------
         ndarray of float, shape (n_units,)
-            Estimated change of the loss when the unit is removed.
+            Estimated change of the loss when the unit alone is removed.
         """
         assert self._mean is not None
         assert self._squares is not None
-        variance = self._squares / max(self._count - 1, 1)
-        batch_size = self._examples / self._count
-        return removal_estimate(self._mean, variance, batch_size).double().cpu().numpy()
+        if self._single:
+            estimate = removal_estimate(self._mean, self._squares / self._count + self._mean.square(), 1)
+        else:
+            estimate = removal_estimate(
+                self._mean, self._squares / max(self._count - 1, 1), self._examples / self._count
+            )
+        return estimate.double().cpu().numpy()
+
+    def interactions(self) -> NDArray[np.float32] | None:
+        """
+        Return a factor of the mean products of the derivatives of pairs of units.
+
+        Returns
+        -------
+        ndarray of float, shape (n_rows, n_units)
+            One row an example, or a mini-batch, or sums of such rows.
+        """
+        assert self._sketch is not None
+        assert self._mean is not None
+        if self._single:
+            return self._sketch.rows(None) / np.float32(self._count**0.5)
+        factor = self._examples / self._count / max(self._count - 1, 1)
+        return self._sketch.rows(self._mean) * np.float32(factor**0.5)
 
 
 class _ExampleCriterion(Criterion):

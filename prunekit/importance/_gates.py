@@ -119,6 +119,8 @@ class Gates:
         Tells whether there are no gradients yet to which those of the next backward pass will be added.
     criterion : str
         Name of the criterion that asks, for messages.
+    needed : bool
+        Whether to refuse networks of which not everything can be seen. If not, nothing is seen of them.
 
     Notes
     -----
@@ -134,7 +136,10 @@ class Gates:
         run: Callable[[Inputs], Any],
         is_fresh: Callable[[], bool],
         criterion: str,
+        needed: bool,
     ) -> None:
+        self._needed = needed
+        self._given_up = False
         self._module = module
         self._dims = dims
         self._watch = watch
@@ -187,12 +192,21 @@ class Gates:
         passes, self._passes = [one for one in self._passes if one.reads], []
         hidden = {name for one in passes for name in one.untold}.intersection(gradients)
         if hidden:
-            raise TrainingError(
-                f"The criterion {self._criterion!r} needs the gradient of what '{min(hidden)}' reads. It read without "
-                "gradients, and got one nevertheless, as reentrant checkpoints do. Use checkpoint(..., "
-                "use_reentrant=False), or a criterion that needs no activations, such as 'taylor2'."
+            self._give_up(
+                TrainingError(
+                    f"The criterion {self._criterion!r} needs the gradient of what '{min(hidden)}' reads. It read "
+                    "without gradients, and got one nevertheless, as reentrant checkpoints do. Use checkpoint(..., "
+                    "use_reentrant=False), or a criterion that needs no activations, such as 'taylor2'."
+                )
             )
-        return passes
+        return [] if self._given_up else passes
+
+    def detach(self) -> None:
+        """Give the network its own ``forward`` back."""
+        if self._replaced is None:
+            del self._module.forward
+        else:
+            self._module.forward = self._replaced
 
     @contextmanager
     def detached(self) -> Iterator[None]:
@@ -204,10 +218,7 @@ class Gates:
         None
             Control to the block.
         """
-        if self._replaced is None:
-            del self._module.forward
-        else:
-            self._module.forward = self._replaced
+        self.detach()
         try:
             yield
         finally:
@@ -219,12 +230,20 @@ class Gates:
 
         @functools.wraps(forward)
         def watched(*args: Any, **kwargs: Any) -> Any:
+            if self._given_up or torch.compiler.is_compiling():
+                return forward(*args, **kwargs)
             self._begin(Inputs(args, kwargs))
             weights = {id(tensor): name for name, tensor in named_tensors(self._module).items() if name in self._dims}
             with ReaderMode(weights, self._dims, self._gate, self._refuse):
                 return forward(*args, **kwargs)
 
         self._module.forward = watched
+
+    def _give_up(self, error: Exception) -> None:
+        """Raise an error, or see nothing from now on."""
+        if self._needed:
+            raise error
+        self._given_up = True
 
     def _begin(self, inputs: Inputs) -> None:
         n_examples = _n_examples(inputs)
@@ -247,6 +266,8 @@ class Gates:
             seen.reads.append(Read(weight, dim, max(values.size(0) // seen.n_examples, 1), statistics))
         elif torch.is_grad_enabled():
             layout = self._layout(key, seen.n_examples)
+            if layout is None:
+                return data
             data = data.view_as(data) if data.requires_grad else data.detach().requires_grad_()
 
             def note(gradient: Tensor) -> None:
@@ -260,16 +281,18 @@ class Gates:
             seen.untold.add(weight)
         return data
 
-    def _layout(self, key: _Key, n_examples: int) -> _Layout:
+    def _layout(self, key: _Key, n_examples: int) -> _Layout | None:
         if n_examples == 1:
             return _SINGLE
         if key not in self._layouts:
-            raise TrainingError(
-                f"The criterion {self._criterion!r} needs to know which example is which in what '{key[0]}' reads. It "
-                f"did not read {key[1] + 1} times in eval mode, where that is found out. Take a criterion that needs "
-                "no activations, such as 'taylor2'."
+            self._give_up(
+                TrainingError(
+                    f"The criterion {self._criterion!r} needs to know which example is which in what '{key[0]}' reads. "
+                    f"It did not read {key[1] + 1} times in eval mode, where that is found out. Take a criterion that "
+                    "needs no activations, such as 'taylor2'."
+                )
             )
-        return self._layouts[key]
+        return self._layouts.get(key)
 
     def _learn_layouts(self, inputs: Inputs) -> None:
         """Find out which example is which, by two examples in both orders."""
@@ -284,11 +307,13 @@ class Gates:
         try:
             first, second = self._probe(pair([0, other])), self._probe(pair([other, 0]))
         except (RuntimeError, IndexError) as exc:
-            raise self._mixes(f"it does not run on two examples of a mini-batch ({exc})") from exc
+            self._mixes(f"it does not run on two examples of a mini-batch ({exc})")
+            return
         found = {key: _layout_of(data, second.get(key)) for key, data in first.items()}
         for key, layout in found.items():
             if layout is None:
-                raise self._mixes(f"it cannot be told which example is which in what '{key[0]}' reads")
+                self._mixes(f"it cannot be told which example is which in what '{key[0]}' reads")
+                return
             self._layouts[key] = layout
 
     def _probe(self, inputs: Inputs) -> dict[_Key, Tensor]:
@@ -300,17 +325,21 @@ class Gates:
         finally:
             self._passes, self._probed = kept, None
 
-    def _mixes(self, why: str) -> ParameterError:
-        return ParameterError(
-            "The 'criterion' parameter must be one that needs no activations, such as 'taylor2', for a network that "
-            f"mixes examples: {why}. Got {self._criterion!r} instead."
+    def _mixes(self, why: str) -> None:
+        self._give_up(
+            ParameterError(
+                "The 'criterion' parameter must be one that needs no activations, such as 'taylor2', for a network "
+                f"that mixes examples: {why}. Got {self._criterion!r} instead."
+            )
         )
 
     def _refuse(self, weight: str, function: str) -> None:
-        raise ParameterError(
-            "The 'criterion' parameter must be one that needs no activations, such as 'taylor2', for this network: "
-            f"what '{weight}' reads cannot be seen, since the weight is given to {function}. Got "
-            f"{self._criterion!r} instead."
+        self._give_up(
+            ParameterError(
+                "The 'criterion' parameter must be one that needs no activations, such as 'taylor2', for this network: "
+                f"what '{weight}' reads cannot be seen, since the weight is given to {function}. Got "
+                f"{self._criterion!r} instead."
+            )
         )
 
 

@@ -221,6 +221,11 @@ class Observation:
             )
         return sums
 
+    @property
+    def has_gates(self) -> bool:
+        """Whether gates were watched in the forward pass, and their gradients seen."""
+        return any(one.reads for one in self._passes)
+
     @cached_property
     def gates(self) -> Tensor:
         """

@@ -9,7 +9,7 @@ from prunekit.surgery.plan import AttributeChange, KeptIndices, PruningPlan, mak
 from prunekit.surgery.probe import prove
 from prunekit.surgery.probing import Failure, probe
 from prunekit.surgery.prunability import Patterns, check_module, prove_units, what_blocks
-from prunekit.surgery.selection import Constraints, Selector
+from prunekit.surgery.selection import Constraints, Ranking, Selector
 
 __all__ = [
     "NORMS",
@@ -23,6 +23,7 @@ __all__ = [
     "Patterns",
     "PruningPlan",
     "Repair",
+    "Ranking",
     "Selector",
     "check_module",
     "compact",

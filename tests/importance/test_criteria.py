@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from prunekit import PrunableNetwork
 from prunekit.exceptions import ParameterError, ParameterTypeError
 from prunekit.importance import CRITERIA, Random, Taylor, Taylor2, functional, make_criterion, normalised
+from prunekit.importance._sketch import Sketch
 from prunekit.importance.functional import removal_estimate, squared_taylor, taylor_sums, taylor_terms
 from tests.nets import ResNet, dense_net, randomise
 
@@ -21,6 +22,7 @@ class Seen:
     taylor_sums: Tensor
     batch_size: int = 4
     n_units: int = 3
+    has_gates: bool = False
 
     @property
     def gates(self) -> Tensor:
@@ -63,8 +65,10 @@ def test_definitions() -> None:
     exact = Taylor2("example")
     for row in SUMS:
         exact.observe(Seen(row))
-    np.testing.assert_allclose(exact.importance(), -gates.mean(0) + gates.var(0, ddof=1) / 2, rtol=1e-6)
-    with pytest.raises(ParameterError, match=r"The 'moments' parameter of Taylor2 must be one of 'mini-batch'"):
+    np.testing.assert_allclose(exact.importance(), -gates.mean(0) + (gates**2).mean(0) / 2, rtol=1e-6)
+    with pytest.raises(
+        ParameterError, match=r"The 'moments' parameter of Taylor2 must be one of 'auto', 'example', 'mini-batch'"
+    ):
         Taylor2("hour")  # type: ignore[arg-type]
 
 
@@ -213,3 +217,47 @@ def test_units_without_a_scale() -> None:
     network = PrunableNetwork(dense_net(), torch.randn(5, 6), criterion="bn_scale")
     with pytest.raises(ParameterError, match=r"normalisation with a scale must follow.*Got 13 of 13 units without one"):
         network.importances  # noqa: B018
+
+
+@pytest.mark.parametrize("moments", ["example", "mini-batch"])
+def test_what_units_do_together(moments: str) -> None:
+    """Products of pairs are the mean products of examples, or the covariance of mini-batches times their size."""
+    criterion = Taylor2(moments)  # type: ignore[arg-type]
+    for row in SUMS:
+        criterion.observe(Seen(row))
+    factor = criterion.interactions()
+    assert factor is not None
+    gates = np.concatenate([Seen(row).gates.numpy() for row in SUMS])
+    expected = gates.T @ gates / len(gates) if moments == "example" else 4 * np.cov(SUMS.numpy().T)
+    np.testing.assert_allclose(factor.T @ factor, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_a_sketch_keeps_products() -> None:
+    """Of the first rows exactly, of ever more rows but for noise; the same every time."""
+    rows = torch.randn(6000, 5, generator=torch.Generator().manual_seed(1)) + torch.tensor([0.0, 0.2, 0.0, 0.5, 1.0])
+    mean = rows.mean(0)
+    kept = []
+    for _ in range(2):
+        sketch = Sketch(5, rows.device)
+        for part in rows.split(700):
+            sketch.add(part)
+        kept.append(sketch.rows(mean))
+    np.testing.assert_array_equal(*kept)
+    assert kept[0].shape == (1024, 5)
+    np.testing.assert_allclose(kept[0].T @ kept[0] / 6000, np.cov(rows.numpy().T), atol=0.15)
+    small = Sketch(5, rows.device)
+    small.add(rows[:300])
+    np.testing.assert_array_equal(small.rows(None), rows[:300].numpy())
+
+
+def test_normalised_importances_are_taken_one_by_one() -> None:
+    module, x = randomise(dense_net()), torch.randn(40, 6)
+    removed = []
+    for criterion in (Taylor2("example"), Taylor2("example", "rank")):
+        network = PrunableNetwork(module, x[:2], criterion=criterion)
+        network(x).square().sum(1).mean().backward()
+        network.update_score()
+        order = np.argsort(network.importances, kind="stable")
+        network.update_prunables(5)
+        removed.append(set(np.flatnonzero(~network.support)) == set(order[:5]))
+    assert removed[1]

@@ -275,7 +275,13 @@ def test_what_cannot_be_seen_is_refused() -> None:
 
     with pytest.raises(ParameterError, match=r"what 'rnn.weight_hh_l0' reads cannot be seen.*lstm.*Got 'fisher' ins"):
         PrunableNetwork(Recurrent(), torch.randn(5, 2, 3), criterion="fisher")
-    assert PrunableNetwork(Recurrent(), torch.randn(5, 2, 3), criterion="taylor2").num_prunables
+    network = PrunableNetwork(Recurrent(), torch.randn(5, 2, 3), criterion="taylor2")
+    for _ in range(2):
+        network.module.zero_grad()
+        _loss(network(torch.randn(5, 2, 3)).flatten(1)).backward()
+        network.update_score()
+    assert np.isfinite(network.importances).all()
+    assert network.criterion.interactions().shape == (2, network.num_prunables)  # of mini-batches
 
 
 def test_examples_that_mix_are_refused() -> None:

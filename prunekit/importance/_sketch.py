@@ -1,0 +1,75 @@
+"""Products of many columns from few rows."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+_ROWS = 1024
+_ENTRIES = 1 << 26
+"""Largest number of rows, and of entries of all of them."""
+
+
+class Sketch:
+    """
+    Keep few rows whose products of columns are, but for noise, those of all rows that were added.
+
+    Parameters
+    ----------
+    n_columns : int
+        Length of the rows.
+    device : torch.device
+        Where they are.
+
+    Notes
+    -----
+    The first rows are kept as they are. Later ones are added to them with random signs, which cancel in the mean:
+    the products of two columns have a relative error of about one by the root of the number of rows.
+    """
+
+    def __init__(self, n_columns: int, device: torch.device) -> None:
+        self._capacity = max(1, min(_ROWS, _ENTRIES // max(n_columns, 1)))
+        self._rows = torch.zeros(0, n_columns, device=device)
+        self._signs = torch.zeros(0, device=device)
+        self._count = 0
+        self._generator = torch.Generator().manual_seed(0)
+
+    def add(self, rows: Tensor) -> None:
+        """
+        Add rows.
+
+        Parameters
+        ----------
+        rows : Tensor, shape (n_rows, n_columns)
+            What to add.
+        """
+        rows = rows.to(self._rows)
+        room = rows[: self._capacity - len(self._rows)]
+        if len(room):
+            self._rows = torch.cat([self._rows, room])
+            self._signs = torch.cat([self._signs, torch.ones_like(room[:, 0])])
+        late = rows[len(room) :]
+        if len(late):
+            first = self._count + len(room)
+            where = torch.arange(first, first + len(late), device=rows.device) % self._capacity
+            signs = torch.randint(2, (len(late),), generator=self._generator).to(rows) * 2 - 1
+            self._rows.index_add_(0, where, late * signs[:, None])
+            self._signs.index_add_(0, where, signs)
+        self._count += len(rows)
+
+    def rows(self, mean: Tensor | None) -> NDArray[np.float32]:
+        """
+        Return the rows.
+
+        Parameters
+        ----------
+        mean : Tensor, shape (n_columns,), or None
+            What is subtracted from every row that was added.
+
+        Returns
+        -------
+        ndarray of float, shape (at most 1024, n_columns)
+            The rows.
+        """
+        found = self._rows if mean is None else self._rows - torch.outer(self._signs, mean.to(self._rows))
+        return found.cpu().numpy()
