@@ -199,9 +199,10 @@ class Taylor2(Criterion):
     With :math:`g_n` the derivative of the loss of example :math:`n` with respect to a factor on the channels of the
     unit, the second-order Taylor expansion of the loss at the factor zero is
     :math:`-\overline{g_n} + \frac12 \overline{g_n^2}`, where the mean square of the first derivatives (the empirical
-    Fisher information, as in Theis et al. 2018 [1]_) stands for the second derivative. For a set of units :math:`g_n` is
-    their sum, so that units :math:`u` and :math:`v` which are removed together add :math:`\overline{g_{n,u} g_{n,v}}`.
-    Units are therefore chosen one after the other, each with those in mind that were chosen before.
+    Fisher information, as in Theis et al. 2018 [1]_) stands for the second derivative. For a set of units
+    :math:`g_n` is their sum, so that units :math:`u` and :math:`v` which are removed together add
+    :math:`\overline{g_{n,u} g_{n,v}}`. Units are therefore chosen one after the other, each with those in mind that
+    were chosen before.
 
     Over mini-batches of :math:`B` independent examples the covariance of the means of :math:`g_n` is that of
     :math:`g_n` divided by :math:`B`.

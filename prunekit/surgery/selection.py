@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Generator, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -89,7 +90,7 @@ class Ranking:
     interactions: NDArray[np.float32] | None = None
     costs: NDArray[np.float64] | None = None
 
-    def walk(self, removed: BoolArray) -> Generator[int, bool]:
+    def walk(self, removed: BoolArray) -> Generator[int, bool | None]:
         """
         Yield all units, the least important first.
 
@@ -115,7 +116,10 @@ class Ranking:
         at_once = max(1, len(values) // _ROUNDS)
         while np.isfinite(candidates).any():
             changed = False
-            for unit in np.argpartition(candidates, at_once - 1)[:at_once].tolist():
+            first = (
+                [int(candidates.argmin())] if at_once == 1 else np.argsort(candidates, kind="stable")[:at_once].tolist()
+            )
+            for unit in first:
                 if np.isfinite(candidates[unit]):
                     accepted = yield unit
                     values[unit] = candidates[unit] = np.inf
@@ -182,18 +186,16 @@ class Selector:
             for group, count in self._members[unit]:
                 spare[group] -= count
         walk = ranking.walk(removed)
-        unit = next(walk, None)
-        while unit is not None:
-            members = self._members[unit]
-            accepted = all(spare[group] >= count for group, count in members)
-            if accepted:
-                for group, count in members:
-                    spare[group] -= count
-                yield unit
-            try:
+        accepted: bool | None = None  # a generator that was just made takes nothing else
+        with suppress(StopIteration):
+            while True:
                 unit = walk.send(accepted)
-            except StopIteration:
-                return
+                members = self._members[unit]
+                accepted = all(spare[group] >= count for group, count in members)
+                if accepted:
+                    for group, count in members:
+                        spare[group] -= count
+                    yield unit
 
     def choose(
         self,
