@@ -45,7 +45,7 @@ from benchmarks.zoo_common import quiet
 from benchmarks.zoo_torch_pruning import output_layers
 from prunekit import PrunableNetwork
 from prunekit.exceptions import ParameterError
-from prunekit.importance import CRITERIA, Criterion, Magnitude, Observation, Taylor, oracle
+from prunekit.importance import CRITERIA, Criterion, Magnitude, Observation, Taylor, Taylor2, oracle
 from prunekit.tracing import UnitGraph
 
 FloatArray = NDArray[np.float64]
@@ -59,12 +59,6 @@ ORACLE_BATCH_SIZE = 64
 FRACTIONS = tuple(number / 10 for number in range(1, 9))
 """Of the units, to be removed at once."""
 SEEDS = (0, 1, 2)
-
-VARIANTS: tuple[tuple[str, Callable[[], Criterion]], ...] = (
-    ("taylor l2", partial(Taylor, normalization="l2")),
-    ("magnitude l2", partial(Magnitude, normalization="l2")),
-)
-"""Criteria with parameters, beside the names."""
 
 RIVALS: dict[str, Callable[[], Any]] = {
     "torch-pruning": tp.importance.GroupTaylorImportance,
@@ -266,8 +260,8 @@ class Given(Criterion):
     name = "given"
     needs_gradients = False
 
-    def __init__(self, importances: Scores) -> None:
-        self._importances = importances
+    def __init__(self, importances: Scores, together: NDArray[np.float32] | None = None) -> None:
+        self._importances, self._together = importances, together
         super().__init__()
 
     def reset(self) -> None:
@@ -279,6 +273,17 @@ class Given(Criterion):
     def importance(self) -> FloatArray:
         """Return what was given."""
         return self._importances
+
+    def interactions(self) -> NDArray[np.float32] | None:
+        """Return what was given."""
+        return self._together
+
+
+class OneByOne(Taylor2):
+    """`Taylor2` that does not know what units do together."""
+
+    def interactions(self) -> None:
+        """Return nothing."""
 
 
 class Idle(Criterion):
@@ -296,6 +301,15 @@ class Idle(Criterion):
     def importance(self) -> FloatArray:
         """Return zeros."""
         return np.zeros(self._n_units)
+
+
+VARIANTS: tuple[tuple[str, Callable[[], Criterion]], ...] = (
+    ("taylor2 one by one", OneByOne),
+    ("taylor2 mini-batch", partial(Taylor2, "mini-batch")),
+    ("taylor l2", partial(Taylor, normalization="l2")),
+    ("magnitude l2", partial(Magnitude, normalization="l2")),
+)
+"""Criteria with parameters, beside the names."""
 
 
 class Case:
@@ -323,6 +337,7 @@ class Case:
             "disjoint": found.held_out.part(n_images, 2 * n_images),
         }
         self._scores: dict[tuple[str, str, str], Scores | str] = {}
+        self._together: dict[str, NDArray[np.float32] | None] = {}
 
     @cached_property
     def graph(self) -> UnitGraph:
@@ -361,6 +376,10 @@ class Case:
                 self._scores[key] = f"{type(error).__name__}: {error}"
         return self._scores[key]
 
+    def together(self, label: str) -> NDArray[np.float32] | None:
+        """Return what a criterion knows of units that go together, if it was scored."""
+        return self._together.get(label)
+
     def _own_scores(self, label: str, mode: str, images: Images) -> Scores:
         network = self.network(contestants()[label]())
         network.module.train(mode == "train")
@@ -369,6 +388,8 @@ class Case:
             F.cross_entropy(network(x), y).backward()
             network.update_score()
             network.module.zero_grad()
+        if mode == "eval" and images is self.images["same"]:
+            self._together[label] = network.criterion.interactions()
         return network.importances
 
     def _rival_scores(self, label: str, mode: str, images: Images) -> Scores:
@@ -508,11 +529,13 @@ def curves(case: Case, options: argparse.Namespace) -> Iterator[Curve]:
         if isinstance(scores, str):
             yield from (Curve(case.net, case.seed, label, fraction, message=scores) for fraction in FRACTIONS)
             continue
-        network = case.network(Given(np.where(np.isnan(scores), np.inf, scores)))
+        worst = np.nanmax(scores) + 1.0
+        network = case.network(Given(np.where(np.isnan(scores), worst, scores), case.together(label)))
+        whole = network.snapshot()
         accuracies = []
         for fraction in FRACTIONS:
-            wanted = round(fraction * case.graph.n_units)
-            network.update_prunables(wanted - (case.graph.n_units - network.num_prunables))
+            network.restore(whole)
+            network.update_prunables(round(fraction * case.graph.n_units))
             row = Curve(case.net, case.seed, label, fraction, case.graph.n_units)
             row.n_removed = case.graph.n_units - network.num_prunables
             row.accuracy = _accuracy(network, case.test)

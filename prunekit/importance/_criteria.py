@@ -13,7 +13,7 @@ from prunekit._validation import check_choice
 from prunekit.exceptions import ParameterError, ParameterTypeError
 from prunekit.importance._gates import Watch
 from prunekit.importance._normalization import NORMALIZATIONS, Normalization
-from prunekit.importance._observation import Observation
+from prunekit.importance._observation import Observation, wide_type
 from prunekit.importance._sketch import Sketch
 from prunekit.importance.functional import removal_estimate, squared_taylor
 
@@ -229,7 +229,7 @@ class Taylor2(Criterion):
         """Forget everything that was observed."""
         self._count = 0
         self._examples = 0
-        self._mean: Tensor | None = None
+        self._total: Tensor | None = None
         self._squares: Tensor | None = None
         self._sketch: Sketch | None = None
         self._single = False
@@ -248,17 +248,15 @@ class Taylor2(Criterion):
             self.reset()
             self._single = single
         values = observation.gates if single else observation.taylor_sums.unsqueeze(0)
-        if self._mean is None or self._squares is None or self._sketch is None:
-            self._mean, self._squares = torch.zeros_like(values[0]), torch.zeros_like(values[0])
+        if self._sketch is None:
             self._sketch = Sketch(values.size(1), values.device)
         self._sketch.add(values)
-        before, new = self._count, len(values)
-        self._count += new
-        self._examples += new if single else observation.batch_size
-        mean = values.mean(0)  # Chan et al. 1979
-        apart = mean - self._mean
-        self._mean = self._mean + apart * (new / self._count)
-        self._squares = self._squares + (values - mean).square().sum(0) + apart.square() * (before * new / self._count)
+        wide = values.to(wide_type(values))
+        total, squares = wide.sum(0), wide.square().sum(0)
+        self._total = total if self._total is None else self._total + total
+        self._squares = squares if self._squares is None else self._squares + squares
+        self._count += len(values)
+        self._examples += len(values) if single else observation.batch_size
 
     def importance(self) -> FloatArray:
         """
@@ -269,14 +267,14 @@ class Taylor2(Criterion):
         ndarray of float, shape (n_units,)
             Estimated change of the loss when the unit alone is removed.
         """
-        assert self._mean is not None
+        assert self._total is not None
         assert self._squares is not None
+        mean, squares = self._total / self._count, self._squares / self._count
         if self._single:
-            estimate = removal_estimate(self._mean, self._squares / self._count + self._mean.square(), 1)
+            estimate = removal_estimate(mean, squares, 1)
         else:
-            estimate = removal_estimate(
-                self._mean, self._squares / max(self._count - 1, 1), self._examples / self._count
-            )
+            variance = (squares - mean.square()).clamp(min=0) * (self._count / max(self._count - 1, 1))
+            estimate = removal_estimate(mean, variance, self._examples / self._count)
         return estimate.double().cpu().numpy()
 
     def interactions(self) -> NDArray[np.float32] | None:
@@ -289,11 +287,11 @@ class Taylor2(Criterion):
             One row an example, or a mini-batch, or sums of such rows.
         """
         assert self._sketch is not None
-        assert self._mean is not None
+        assert self._total is not None
         if self._single:
             return self._sketch.rows(None) / np.float32(self._count**0.5)
         factor = self._examples / self._count / max(self._count - 1, 1)
-        return self._sketch.rows(self._mean) * np.float32(factor**0.5)
+        return self._sketch.rows(self._total / self._count) * np.float32(factor**0.5)
 
 
 class _ExampleCriterion(Criterion):
@@ -309,7 +307,7 @@ class _ExampleCriterion(Criterion):
     def observe(self, observation: Observation) -> None:
         """Add the values of one mini-batch."""
         values = self._values(observation)
-        total = values.sum(0)
+        total = values.sum(0, dtype=wide_type(values))
         self._total = total if self._total is None else self._total + total
         self._examples += len(values)
 
@@ -390,7 +388,7 @@ class Fisher(_ExampleCriterion):
     name = "fisher"
 
     def _values(self, observation: Observation) -> Tensor:
-        return 0.5 * observation.gates.square()
+        return 0.5 * observation.gates.to(wide_type(observation.gates)).square()
 
 
 class MeanActivation(_MeanCriterion):

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from prunekit.exceptions import ParameterError, TrainingError
 from prunekit.importance._readers import ReaderMode
 from prunekit.importance.functional import taylor_terms
-from prunekit.tracing import Inputs, named_tensors
+from prunekit.tracing import Inputs
 
 Watch = Literal["nothing", "gates", "activations"]
 """What a criterion looks at besides parameters and their gradients."""
@@ -147,6 +147,8 @@ class Gates:
         self._is_fresh = is_fresh
         self._criterion = criterion
         self._passes: list[Pass] = []
+        paths = {name: name.rpartition(".") for name in dims}
+        self._holders = [(module.get_submodule(path), key, name) for name, (path, _, key) in paths.items()]
         self._layouts: dict[_Key, _Layout] = {}
         self._probed: dict[_Key, Tensor] | None = None
         self._attach()
@@ -233,11 +235,17 @@ class Gates:
             if self._given_up or torch.compiler.is_compiling():
                 return forward(*args, **kwargs)
             self._begin(Inputs(args, kwargs))
-            weights = {id(tensor): name for name, tensor in named_tensors(self._module).items() if name in self._dims}
-            with ReaderMode(weights, self._dims, self._gate, self._refuse):
+            with ReaderMode(self._weights(), self._dims, self._gate, self._refuse):
                 return forward(*args, **kwargs)
 
         self._module.forward = watched
+
+    def _weights(self) -> dict[int, str]:
+        """Return the names of the weights that read units, by the id of the tensor."""
+        found = {}
+        for part, key, name in self._holders:
+            found[id(part._parameters.get(key, part._buffers.get(key)))] = name
+        return found
 
     def _give_up(self, error: Exception) -> None:
         """Raise an error, or see nothing from now on."""
@@ -268,10 +276,11 @@ class Gates:
             layout = self._layout(key, seen.n_examples)
             if layout is None:
                 return data
+            source = data.detach()  # the hook must not hold the tensor that it hangs on
             data = data.view_as(data) if data.requires_grad else data.detach().requires_grad_()
 
             def note(gradient: Tensor) -> None:
-                terms = taylor_terms(data.detach(), gradient).movedim(channels, -1)
+                terms = taylor_terms(source, gradient).movedim(channels, -1)
                 own = layout.split(terms, seen.n_examples)
                 sums = own.sum(tuple(range(1, own.dim() - 1))) if own.dim() > 2 else own
                 seen.reads.append(Read(weight, dim, own[0, ..., 0].numel(), (sums,)))

@@ -29,6 +29,7 @@ class UnitSums:
         self._graph = graph
         self._consumers = self._plan(graph, graph.consumers)
         self._producers = self._plan(graph, graph.producers)
+        self._places: dict[tuple[tuple[tuple[str, int], ...], torch.device], tuple[Tensor, Tensor, int]] = {}
 
     @staticmethod
     def _plan(
@@ -50,40 +51,65 @@ class UnitSums:
             found.setdefault(axis.tensor, set()).add(axis.dim)
         return found
 
-    def of_reads(self, reads: Iterable[Read], value: Callable[[Read], Tensor], per_channel: bool = False) -> Tensor:
+    def of_reads(self, reads: Sequence[Read], values: Sequence[Tensor]) -> Tensor:
         """
         Return sums over what weights read of each unit.
 
         Parameters
         ----------
-        reads : iterable of Read
+        reads : sequence of Read
             What they read, at least one.
-        value : callable
-            Returns what to sum up of a read, shape (..., n_channels).
-        per_channel : bool, default=False
-            Whether to divide by the number of channels that the weight reads of the unit.
+        values : sequence of Tensor
+            What to sum up of each, shape (..., n_channels).
 
         Returns
         -------
         Tensor, shape (..., n_units)
-            The sums, float64 where the device has it.
+            The sums.
         """
-        total: Tensor | None = None
-        for read in reads:
-            values = value(read)
-            if total is None:
-                total = values.new_zeros((*values.shape[:-1], self.n_units), dtype=_wide_type(values))
-            indices, units = (part.to(values.device) for part in self._by_dim[read.weight, read.dim])
-            own = values[..., indices].to(total.device, total.dtype)
-            if per_channel:
-                own = own / torch.bincount(units, minlength=self.n_units)[units]
-            total.index_add_(-1, units.to(total.device), own)
-        assert total is not None
-        return total
+        device = values[0].device
+        channels, units, _ = self._placed(tuple((read.weight, read.dim) for read in reads), device)
+        joined = values[0] if len(values) == 1 else torch.cat([value.to(device) for value in values], -1)
+        total = joined.new_zeros((*joined.shape[:-1], self.n_units))
+        return total.index_add_(-1, units, joined[..., channels])
+
+    def channels_of(self, read: Read, like: Tensor) -> Tensor:
+        """
+        Return how many channels of the unit of each channel a weight reads.
+
+        Parameters
+        ----------
+        read : Read
+            What it reads.
+        like : Tensor, shape (..., n_channels)
+            For the device and the data type.
+
+        Returns
+        -------
+        Tensor, shape (n_channels,)
+            At least 1.
+        """
+        channels, units, _ = self._placed(((read.weight, read.dim),), like.device)
+        counts = torch.ones_like(like[..., :].reshape(-1, like.size(-1))[0])
+        counts[channels] = torch.bincount(units, minlength=self.n_units)[units].to(counts)
+        return counts
+
+    def _placed(self, axes: tuple[tuple[str, int], ...], device: torch.device) -> tuple[Tensor, Tensor, int]:
+        """Return which entries of the channels of several axes, one after the other, are of which unit."""
+        key = (axes, device)
+        if key not in self._places:
+            channels, units, start = [], [], 0
+            for name, dim in axes:
+                indices, own, size = self._by_dim[name, dim]
+                channels.append(indices + start)
+                units.append(own)
+                start += size
+            self._places[key] = torch.cat(channels).to(device), torch.cat(units).to(device), start
+        return self._places[key]
 
     @cached_property
-    def _by_dim(self) -> dict[tuple[str, int], tuple[Tensor, Tensor]]:
-        return {(axis.tensor, axis.dim): (indices, units) for axis, indices, units in self._consumers}
+    def _by_dim(self) -> dict[tuple[str, int], tuple[Tensor, Tensor, int]]:
+        return {(axis.tensor, axis.dim): (indices, units, axis.size) for axis, indices, units in self._consumers}
 
     def over_consumers(self, sums: Callable[[str, int], Tensor | None]) -> Tensor:
         """
@@ -147,14 +173,26 @@ class UnitSums:
             if line is None:
                 continue
             if total is None:  # squares of tiny losses must not underflow
-                total = torch.zeros(self.n_units, device=line.device, dtype=_wide_type(line))
+                total = torch.zeros(self.n_units, device=line.device, dtype=wide_type(line))
             own = line.to(total.device, total.dtype)[indices.to(total.device)]
             total.index_add_(0, units.to(total.device), own)
         return torch.zeros(self.n_units, dtype=torch.float64) if total is None else total
 
 
-def _wide_type(values: Tensor) -> torch.dtype:
-    """Return the widest type of floating numbers that the device of a tensor has."""
+def wide_type(values: Tensor) -> torch.dtype:
+    """
+    Return the widest type of floating numbers that the device of a tensor has.
+
+    Parameters
+    ----------
+    values : Tensor
+        Any tensor.
+
+    Returns
+    -------
+    dtype
+        float64, or float32 on MPS.
+    """
     return torch.float32 if values.device.type == "mps" else torch.float64
 
 
@@ -254,7 +292,9 @@ class Observation:
         TrainingError
             As for `gates`.
         """
-        return self._gates(lambda read: read.values[0] / read.positions, per_channel=True)
+        return self._gates(
+            lambda read: read.values[0] / (read.positions * self._sums.channels_of(read, read.values[0]))
+        )
 
     @cached_property
     def mean_activations(self) -> Tensor:
@@ -319,16 +359,17 @@ class Observation:
 
         return self._sums.over_producers(squares)
 
-    def _gates(self, value: Callable[[Read], Tensor], per_channel: bool = False) -> Tensor:
-        reads = [read for one in self._passes for read in one.reads]
-        if not reads:
+    def _gates(self, value: Callable[[Read], Tensor]) -> Tensor:
+        if not self.has_gates:
             raise TrainingError(
                 "Scoring needs the gradients of activations and found none. Run a forward pass and loss.backward() "
                 "before update_score()."
             )
         n_examples = sum(one.n_examples for one in self._passes)
-        gates = n_examples * torch.cat([self._sums.of_reads(one.reads, value, per_channel) for one in self._passes])
+        parts = [self._sums.of_reads(one.reads, [value(read) for read in one.reads]) for one in self._passes]
+        gates = n_examples * (parts[0] if len(parts) == 1 else torch.cat(parts))
         if not bool(torch.isfinite(gates).all()):
+            reads = [read for one in self._passes for read in one.reads]
             name = next(read.weight for read in reversed(reads) if not bool(torch.isfinite(read.values[0]).all()))
             raise TrainingError(
                 f"Scoring needs finite activations and gradients. Got NaN or infinity in what '{name}' reads instead. "
@@ -341,6 +382,6 @@ class Observation:
         reads = [read for one in self._passes for read in one.reads]
         if not reads:
             raise TrainingError("Scoring needs activations and found none. Run a forward pass before update_score().")
-        weighted = self._sums.of_reads(reads, lambda read: read.positions * read.values[which])
-        positions = self._sums.of_reads(reads, lambda read: torch.full_like(read.values[which], read.positions))
-        return weighted / positions.clamp(min=1)
+        weighted = self._sums.of_reads(reads, [read.positions * read.values[which] for read in reads])
+        positions = [torch.full_like(read.values[which], read.positions) for read in reads]
+        return weighted / self._sums.of_reads(reads, positions).clamp(min=1)

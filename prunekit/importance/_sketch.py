@@ -44,18 +44,24 @@ class Sketch:
             What to add.
         """
         rows = rows.to(self._rows)
-        room = rows[: self._capacity - len(self._rows)]
-        if len(room):
-            self._rows = torch.cat([self._rows, room])
-            self._signs = torch.cat([self._signs, torch.ones_like(room[:, 0])])
-        late = rows[len(room) :]
-        if len(late):
-            first = self._count + len(room)
-            where = torch.arange(first, first + len(late), device=rows.device) % self._capacity
-            signs = torch.randint(2, (len(late),), generator=self._generator).to(rows) * 2 - 1
-            self._rows.index_add_(0, where, late * signs[:, None])
+        first, self._count = self._count, self._count + len(rows)
+        if len(self._rows) < min(self._count, self._capacity):
+            self._grow()
+        room = max(0, min(len(rows), self._capacity - first))
+        self._rows[first : first + room] = rows[:room]
+        self._signs[first : first + room] = 1.0
+        if room < len(rows):
+            where = torch.arange(first + room, self._count, device=rows.device) % self._capacity
+            signs = torch.randint(2, where.shape, generator=self._generator).to(rows) * 2 - 1
+            self._rows.index_add_(0, where, rows[room:] * signs[:, None])
             self._signs.index_add_(0, where, signs)
-        self._count += len(rows)
+
+    def _grow(self) -> None:
+        """Make room, twice as much as there was, for the rows so far."""
+        size = min(max(self._count, 2 * len(self._rows)), self._capacity)
+        more = size - len(self._rows)
+        self._rows = torch.cat([self._rows, self._rows.new_zeros(more, self._rows.size(1))])
+        self._signs = torch.cat([self._signs, self._signs.new_zeros(more)])
 
     def rows(self, mean: Tensor | None) -> NDArray[np.float32]:
         """
@@ -71,5 +77,7 @@ class Sketch:
         ndarray of float, shape (at most 1024, n_columns)
             The rows.
         """
-        found = self._rows if mean is None else self._rows - torch.outer(self._signs, mean.to(self._rows))
-        return found.cpu().numpy()
+        found = self._rows[: self._count]
+        if mean is not None:
+            found = found - torch.outer(self._signs[: self._count], mean.to(found))
+        return found.cpu().numpy().copy()

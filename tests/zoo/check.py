@@ -48,7 +48,7 @@ class Watching(Criterion):
 
     def observe(self, observation: Observation) -> None:
         """Keep the gates, and what they have to sum up to."""
-        self.gates, self.sums = observation.gates, observation.taylor_sums
+        self.gates, self.sums = observation.gates.double(), observation.taylor_sums
         self.mean_gates = observation.mean_gates
 
     def importance(self) -> Any:
