@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NoReturn, cast
 
 import numpy as np
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 
 from prunekit._random import preserve_rng
 from prunekit._validation import check_choice, check_integer, check_interval
-from prunekit.cost import RESOURCES, CostModel, Resource, layer_table
+from prunekit.cost import RESOURCES, CostModel, Resource, layer_table, module_latency_us
 from prunekit.exceptions import NothingToPruneError, ParameterError, TrainingError
 from prunekit.importance import Criterion, Gates, Gradients, Observation, UnitSums, make_criterion, normalised
 from prunekit.surgery import (
@@ -105,6 +106,13 @@ class PrunableNetwork(nn.Module):
     gradient, whatever the optimizer. With ``norms="subset"`` its normalisations leave removed channels out as well. The
     scores do not foresee what that changes for the channels that stay, so score and fine-tune between small steps.
 
+    References
+    ----------
+    .. [1] P. Molchanov, S. Tyree, T. Karras, T. Aila, J. Kautz, "Pruning Convolutional Neural Networks for Resource
+       Efficient Inference", ICLR 2017, arXiv:1611.06440.
+    .. [2] P. Molchanov, A. Mallya, S. Tyree, I. Frosio, J. Kautz, "Importance Estimation for Neural Network Pruning",
+       CVPR 2019, arXiv:1906.10771.
+
     Examples
     --------
     >>> import torch
@@ -135,12 +143,23 @@ class PrunableNetwork(nn.Module):
         round_to: int | None = None,
         max_layer_reduction: float | None = None,
         norms: Norms = "freeze",
+        per: str | None = None,
+        macs_regularization: float = 0.0,
+        score_momentum: float = 0.0,
+        reset_scores: bool = True,
     ) -> None:
         super().__init__()
         module = check_module(module)
         self.criterion = make_criterion(criterion, "PrunableNetwork")
         constraints = Constraints.checked(min_channels, round_to, max_layer_reduction, "PrunableNetwork")
         norms = cast("Norms", check_choice("norms", norms, "PrunableNetwork", NORMS))
+        self._per = None if per is None else check_choice("per", per, "PrunableNetwork", (*RESOURCES, "latency"))
+        self._macs_regularization = check_interval(
+            "macs_regularization", macs_regularization, "PrunableNetwork", 0, np.inf, "left"
+        )
+        self._momentum = check_interval("score_momentum", score_momentum, "PrunableNetwork", 0, 1, "left")
+        self._reset_scores = bool(reset_scores)
+        self._earlier: NDArray[np.float64] | None = None
         with torch.inference_mode(False):
             self._inputs = duplicate_inputs(Inputs.of(example_inputs))
         graph, self._repairs = prove_units(module, self._inputs, include, exclude, norms)
@@ -288,7 +307,10 @@ class PrunableNetwork(nn.Module):
                 f"{importances[broken][0]} for a filter of '{layer}', and {int(broken.sum())} such values in all, "
                 "instead. Look for NaN, infinity and very large numbers in the weights and in the data."
             )
-        return normalised(importances, self._layers, self.criterion.normalization)
+        importances = normalised(importances, self._layers, self.criterion.normalization)
+        if self._earlier is not None:
+            importances = self._momentum * self._earlier + (1.0 - self._momentum) * importances
+        return importances
 
     def analyze(self) -> pd.DataFrame:
         """
@@ -494,6 +516,7 @@ class PrunableNetwork(nn.Module):
         self._removed = snapshot.removed.copy()
         self._masks.update(self._removed)
         self._norms.update(self._removed)
+        self._earlier = None
         self.reset_score()
 
     # -- leaving ------------------------------------------------------------------------------------------------------
@@ -563,16 +586,40 @@ class PrunableNetwork(nn.Module):
         self._num_scored += 1
 
     def _ranking(self) -> Ranking:
+        """Return the importances as they are compared, those of units that are gone being infinite."""
         importances = np.where(self._removed, np.inf, self.importances)
         interactions = None if self.criterion.normalization else self.criterion.interactions()
-        return Ranking(importances, interactions)
+        if self._macs_regularization:
+            importances = importances - self._macs_regularization * self._costs.savings("macs", self._removed) / 1e6
+        return Ranking(importances, interactions, self._unit_costs())
+
+    def _unit_costs(self) -> NDArray[np.float64] | None:
+        """Return what each unit costs, in relation to the mean; where a unit costs nothing it counts as little."""
+        if self._per is None:
+            return None
+        if self._per == "latency":
+            costs = self._costs.savings_by_module(self._removed, self._microseconds_per_mac)
+        else:
+            costs = self._costs.savings(_resource(self._per), self._removed)
+        mean = costs[~self._removed].mean() if not self._removed.all() else 1.0
+        return np.maximum(costs / (mean or 1.0), 1e-3)
+
+    @cached_property
+    def _microseconds_per_mac(self) -> dict[str, float]:
+        macs = self._costs.operation_macs(self.graph.kept_labels(np.zeros_like(self._removed)))
+        with preserve_rng(device_of(self.module)):
+            times = module_latency_us(self.module, self._example_inputs(), macs)
+        return {path: times[path] / count for path, count in macs.items() if count}
 
     def _remove(self, removed: NDArray[np.bool_]) -> int:
         count = int(removed.sum() - self._removed.sum())
+        if self._momentum:
+            self._earlier = self.importances
         self._removed = removed
         self._masks.update(removed)
         self._norms.update(removed)
-        self.reset_score()
+        if self._reset_scores:
+            self.reset_score()
         return count
 
     def _reduction_of(self, resource: Resource, removed: NDArray[np.bool_]) -> float:

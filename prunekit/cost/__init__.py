@@ -1,6 +1,6 @@
 """Costs of a network: parameters, multiply-adds, memory, measured time."""
 
-from prunekit.cost._latency import count_params, measure_latency_ms
+from prunekit.cost._latency import count_params, measure_latency_ms, module_latency_us
 from prunekit.cost._layers import COLUMNS, layer_table
 from prunekit.cost._model import RESOURCES, CostModel, Costs, Resource
 
@@ -13,4 +13,5 @@ __all__ = [
     "count_params",
     "layer_table",
     "measure_latency_ms",
+    "module_latency_us",
 ]

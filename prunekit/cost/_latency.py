@@ -1,7 +1,8 @@
 """Measured time of a forward pass."""
 
+import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -50,6 +51,63 @@ def measure_latency_ms(
         for part, training in modes:
             part.training = training
     return pd.DataFrame.from_dict({name: _summary(values) for name, values in times.items()}, orient="index")
+
+
+def module_latency_us(module: nn.Module, inputs: Any, paths: Iterable[str], *, repeats: int = 5) -> dict[str, float]:
+    """
+    Measure the time that parts of a network take in a forward pass.
+
+    Parameters
+    ----------
+    module : Module
+        Network, which runs in eval mode without gradients; its mode is as before afterwards.
+    inputs : Tensor, tuple or Mapping
+        Its inputs.
+    paths : iterable of str
+        Dotted paths of the parts.
+    repeats : int, default=5
+        Number of timed passes, after one to warm up.
+
+    Returns
+    -------
+    dict of str to float
+        Microseconds by path: the median over passes of all calls together; 0 for parts that do not run.
+    """
+    example = Inputs.of(inputs)
+    times: dict[str, list[float]] = {path: [] for path in paths}
+    starts: dict[str, float] = {}
+    cuda = any(tensor.is_cuda for tensor in named_tensors(module).values())
+
+    def now() -> float:
+        if cuda:
+            torch.cuda.synchronize()
+        return time.perf_counter()
+
+    def enter(path: str) -> None:
+        starts[path] = now()
+
+    def leave(path: str) -> None:
+        times[path][-1] += 1e6 * (now() - starts.pop(path, math.inf))
+
+    handles = []
+    modes = [(part, part.training) for part in module.modules()]
+    try:
+        for path in times:
+            part = module.get_submodule(path)
+            handles.append(part.register_forward_pre_hook(lambda *_, path=path: enter(path)))
+            handles.append(part.register_forward_hook(lambda *_, path=path: leave(path)))
+        module.eval()
+        with torch.inference_mode():
+            for _ in range(repeats + 1):
+                for own in times.values():
+                    own.append(0.0)
+                module(*example.args, **example.kwargs)
+    finally:
+        for handle in handles:
+            handle.remove()
+        for part, training in modes:
+            part.training = training
+    return {path: max(0.0, float(np.median(own[1:]))) for path, own in times.items()}
 
 
 def _time_ms(module: nn.Module, example: Inputs) -> float:

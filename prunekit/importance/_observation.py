@@ -1,6 +1,6 @@
 """What a criterion may look at after a backward pass."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 
 import numpy as np
