@@ -85,6 +85,18 @@ class PrunableNetwork(nn.Module):
         Removing one changes the mean and the variance for the others. With ``"freeze"`` they stay. With ``"subset"``
         they may go where a module of its own normalises (`LayerNorm`, `RMSNorm`, `GroupNorm` with one group and their
         like, with a weight); it then normalises over the channels that are left.
+    per : {"params", "macs", "filters", "memory", "latency"}, default=None
+        What the importance of a unit is divided by before units are compared: what its removal alone would save now of
+        that resource, ``"latency"`` in measured microseconds of one forward pass on the example inputs. Importances
+        below zero are not divided. None compares importances as they are.
+    macs_regularization : float, default=0.0
+        Importance that a unit loses for each million of multiply-adds that its removal alone would save: lambda of
+        Molchanov et al. 2017 [1]_, section 2.3, where it is 0.001.
+    score_momentum : float, default=0.0
+        Weight of the importances before the last removal in those after it, in [0, 1); Molchanov et al. 2019 [2]_ take
+        0.9.
+    reset_scores : bool, default=True
+        Whether scoring starts anew after a removal, as in both papers. If not, all mini-batches count alike.
 
     Attributes
     ----------
@@ -181,6 +193,7 @@ class PrunableNetwork(nn.Module):
         self._gradients = Gradients(self.module, set(self._sums.consumer_dims))
         self._forward_hook = self.module.register_forward_pre_hook(self._before_forward, prepend=True, with_kwargs=True)
         self._gates = self._watched()
+        self._scoring = True
 
     def _watched(self) -> Gates | None:
         """Watch activations if the criterion looks at them."""
@@ -237,6 +250,17 @@ class PrunableNetwork(nn.Module):
             What the network returns.
         """
         return evaluate(self.module, Inputs(args, kwargs))
+
+    @property
+    def scoring(self) -> bool:
+        """Whether forward passes are watched for a criterion that looks at activations; False saves time."""
+        return self._scoring
+
+    @scoring.setter
+    def scoring(self, value: bool) -> None:
+        self._scoring = value
+        if self._gates is not None:
+            self._gates.active = value
 
     # -- looking ------------------------------------------------------------------------------------------------------
 

@@ -103,6 +103,18 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
         Whether channels that a layer normalises over together, such as a transformer's residual stream, stay, or may be
         removed; `LayerNorm` and its like then normalise over the channels that are left. The scores do not foresee what
         that changes for these.
+    per : {"params", "macs", "filters", "memory", "latency"}, default=None
+        What the importance of a unit is divided by before units are compared: what its removal alone would save now of
+        that resource, ``"latency"`` in measured microseconds of one forward pass on two samples. Importances
+        below zero are not divided. None compares importances as they are.
+    macs_regularization : float, default=0.0
+        Importance that a unit loses for each million of multiply-adds that its removal alone would save: lambda of
+        Molchanov et al. 2017, section 2.3, where it is 0.001.
+    score_momentum : float, default=0.0
+        Weight of the importances before the last removal in those after it, in [0, 1); Molchanov et al. 2019 take
+        0.9.
+    reset_scores : bool, default=True
+        Whether scoring starts anew after a removal, as in both papers. If not, all mini-batches count alike.
     random_state : int, RandomState instance or None, default=None
         Seed of weights, batches and dropout. With a seed two fits give the same plan and the same weights, and the
         global random states are afterwards as they were before. None: the global states of PyTorch, NumPy and Python.
@@ -222,6 +234,10 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
         min_channels: int = 1,
         max_layer_reduction: float | None = None,
         norms: Norms = "freeze",
+        per: str | None = None,
+        macs_regularization: float = 0.0,
+        score_momentum: float = 0.0,
+        reset_scores: bool = True,
         random_state: int | np.random.RandomState | None = None,
         verbose: int = 0,
     ) -> None:
@@ -243,6 +259,10 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
         self.min_channels = min_channels
         self.max_layer_reduction = max_layer_reduction
         self.norms = norms
+        self.per = per
+        self.macs_regularization = macs_regularization
+        self.score_momentum = score_momentum
+        self.reset_scores = reset_scores
         self.random_state = random_state
         self.verbose = verbose
 
@@ -572,6 +592,10 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
             round_to=self.round_to,
             max_layer_reduction=self.max_layer_reduction,
             norms=self.norms,
+            per=self.per,
+            macs_regularization=self.macs_regularization,
+            score_momentum=self.score_momentum,
+            reset_scores=self.reset_scores,
         )
 
 

@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType, TracebackType
 from typing import Any, Self
@@ -14,11 +15,16 @@ import torch
 from skorch import NeuralNet
 from skorch.callbacks import Callback
 from skorch.dataset import get_len, unpack_data
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.dropout import _DropoutNd
 
 from prunekit._skorch._data import FixedSplit
 from prunekit._skorch._nets import bare_module, param_groups
 from prunekit.exceptions import TrainingError
 from prunekit.network import PrunableNetwork
+
+_SCORED = 64
+"""Mini-batches of a longer training that are scored, or a little more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,17 +121,31 @@ class Scoring(LossWatch):
         The masked network that is being trained.
     stage : str
         What is being trained, for the messages.
+
+    Attributes
+    ----------
+    every : int
+        Of so many mini-batches one is scored.
     """
 
     def __init__(self, network: PrunableNetwork, stage: str) -> None:
         super().__init__(stage)
         self.network = network
         self.seconds = 0.0
+        self.every, self._count = 1, 0
+
+    def on_batch_begin(self, net: NeuralNet, batch: Any = None, training: bool = False, **kwargs: Any) -> None:
+        """Decide whether the batch is scored."""
+        if training:
+            self.network.scoring = self._count % self.every == 0
+            self._count += 1
 
     def on_grad_computed(
         self, net: NeuralNet, named_parameters: Any, batch: Any = None, training: bool = False, **kwargs: Any
     ) -> None:
         """Score with the gradients of the batch, before the optimizer makes its step."""
+        if not self.network.scoring:
+            return
         start = time.perf_counter()
         try:
             self.network.update_score()
@@ -222,7 +242,7 @@ class FineTuner:
 
     def score(self, num_batches: int | None = None) -> Phase:
         """
-        Score without changing the network.
+        Score without changing the network, batch norm and dropout layers in eval mode.
 
         Parameters
         ----------
@@ -240,7 +260,8 @@ class FineTuner:
         try:
             for batch in self._next_batches(num_batches):
                 self._zero_grad()
-                loss = self.net.train_step_single(batch, **self._fit_params)["loss"].item()
+                with self._with_running_statistics():
+                    loss = self.net.train_step_single(batch, **self._fit_params)["loss"].item()
                 if not math.isfinite(loss):
                     raise TrainingError(
                         f"The loss is {loss} while the importance of the filters is estimated. "
@@ -278,6 +299,7 @@ class FineTuner:
         """
         start = time.perf_counter()
         self._scoring.seconds, self._scoring.stage = 0.0, stage
+        self._scoring.every = max(1, self._count_batches(epochs, num_batches) // _SCORED)
         first = len(self.net.history)
         for group in param_groups(self.net):
             group["lr"] = group.get("initial_lr", group["lr"])  # where a schedule of the last phase has left it
@@ -286,6 +308,7 @@ class FineTuner:
             self._run_epochs(epochs, num_batches)
         except KeyboardInterrupt:  # Ctrl-C, or a callback such as EarlyStopping
             self._interrupts.check()
+        self.network.scoring = True
         self.net.notify("on_train_end", **self._data)
         seconds = time.perf_counter() - start
         return Phase(_mean_loss(self.net.history[first:]), self._scoring.seconds, seconds - self._scoring.seconds)
@@ -293,6 +316,38 @@ class FineTuner:
     def forget_momentum(self) -> None:
         """Start the optimizer anew, after weights were put back."""
         self.net._initialize_optimizer()
+
+    def _count_batches(self, epochs: int, num_batches: int | None) -> int:
+        """Return the number of mini-batches of a phase, 0 if it is not known."""
+        if num_batches is None:
+            try:
+                num_batches = len(self.net.get_iterator(self._split.train, training=True))
+            except TypeError:
+                return 0
+        return epochs * num_batches
+
+    @contextmanager
+    def _with_running_statistics(self) -> Iterator[None]:
+        """
+        Run training steps with the running statistics of batch norm and without dropout layers.
+
+        The loss is then that of the network in use, and does not depend on what else is in the mini-batch. All other
+        parts stay in training mode, in which a network may return something else that its loss needs.
+        """
+        net = self.net
+        set_training = net._set_training
+
+        def set_most(training: bool = True) -> None:
+            set_training(training)
+            for part in bare_module(net).modules():
+                if isinstance(part, _BatchNorm | _DropoutNd):
+                    part.training = False
+
+        net._set_training = set_most
+        try:
+            yield
+        finally:
+            del net._set_training
 
     def _zero_grad(self) -> None:
         """Forget the gradients of the network, also of frozen parameters, and of a loss with parameters."""

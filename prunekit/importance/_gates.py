@@ -122,6 +122,11 @@ class Gates:
     needed : bool
         Whether to refuse networks of which not everything can be seen. If not, nothing is seen of them.
 
+    Attributes
+    ----------
+    active : bool
+        Whether to watch at all.
+
     Notes
     -----
     Where the examples are in what a weight reads (first, second, or merged with other dimensions) is found out by
@@ -138,6 +143,7 @@ class Gates:
         criterion: str,
         needed: bool,
     ) -> None:
+        self.active = True
         self._needed = needed
         self._given_up = False
         self._module = module
@@ -232,7 +238,7 @@ class Gates:
 
         @functools.wraps(forward)
         def watched(*args: Any, **kwargs: Any) -> Any:
-            if self._given_up or torch.compiler.is_compiling():
+            if not self.active or self._given_up or torch.compiler.is_compiling():
                 return forward(*args, **kwargs)
             self._begin(Inputs(args, kwargs))
             with ReaderMode(self._weights(), self._dims, self._gate, self._refuse):

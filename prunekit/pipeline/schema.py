@@ -83,6 +83,8 @@ class PruneSection(Section):
         Thresholds on the validation accuracy.
     include, exclude, round_to, min_channels, max_layer_reduction, norms : optional
         What may be pruned.
+    per, macs_regularization, score_momentum, reset_scores : optional
+        By what units are compared.
     """
 
     target_reduction: OpenFraction = 0.5
@@ -101,6 +103,10 @@ class PruneSection(Section):
     min_channels: PositiveInt = 1
     max_layer_reduction: float | None = Field(None, gt=0, le=1)
     norms: Literal["freeze", "subset"] = "freeze"
+    per: Literal["params", "macs", "filters", "memory", "latency"] | None = None
+    macs_regularization: float = Field(0.0, ge=0)
+    score_momentum: float = Field(0.0, ge=0, lt=1)
+    reset_scores: bool = True
 
 
 class ComputeSection(Section):
