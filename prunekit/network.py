@@ -466,7 +466,7 @@ class PrunableNetwork(nn.Module):
         self._masks.apply()
 
     @contextmanager
-    def without(self, units: Iterable[int]) -> Iterator[None]:
+    def without(self, units: Iterable[int]) -> Iterator[tuple[Tensor, ...] | None]:
         """
         Remove units for a while, to see what the network does without them.
 
@@ -477,9 +477,10 @@ class PrunableNetwork(nn.Module):
 
         Yields
         ------
-        None
-            The masked network gives what it would give without the units. Afterwards it is as before, to the last bit
-            of its weights, also after an error; what was scored is kept. Do not train it meanwhile.
+        tuple of Tensor or None
+            The weights that are changed; None if normalisations do something else as well. The masked network gives
+            what it would give without the units. Afterwards it is as before, to the last bit of its weights, also after
+            an error; what was scored is kept. Do not train it meanwhile.
 
         Raises
         ------
@@ -494,10 +495,10 @@ class PrunableNetwork(nn.Module):
             )
         removed = self._removed.copy()
         removed[listed] = True
-        with self._masks.zeroed(removed):
+        with self._masks.zeroed(removed) as changed:
             self._norms.update(removed)
             try:
-                yield
+                yield None if self._norms.is_active else changed
             finally:
                 self._norms.update(self._removed)
 

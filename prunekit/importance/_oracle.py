@@ -1,7 +1,8 @@
 """The true change of the loss when a unit is removed, which criteria estimate."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from prunekit.exceptions import ParameterError, TrainingError
+from prunekit.importance._replay import CannotReplayError, Recording
 
 Loss = Callable[[Any, Any], Tensor]
 """Takes what the network returns and the targets; returns the mean over the examples of the mini-batch."""
@@ -22,11 +24,11 @@ class Masked(Protocol):
     def support(self) -> NDArray[np.bool_]:
         """Which units are still there, shape (n_units,)."""
 
-    def predict(self, *args: Any) -> Any:
+    def predict(self, *args: Any, **kwargs: Any) -> Any:
         """Run the network in eval mode without gradients."""
 
-    def without(self, units: Sequence[int]) -> AbstractContextManager[None]:
-        """Remove units for a while."""
+    def without(self, units: Sequence[int]) -> AbstractContextManager[tuple[Tensor, ...] | None]:
+        """Remove units for a while; tells which tensors are changed, None if more than tensors is."""
 
 
 def oracle(
@@ -40,8 +42,9 @@ def oracle(
     network : PrunableNetwork
         The network; it is as before afterwards.
     batches : iterable of (inputs, targets)
-        Labelled data, of which each mini-batch fits the device; inputs are a tensor, or a tuple of several. The data is
-        run once for the network as it is and once for each unit.
+        Labelled data; inputs are a tensor, a tuple of several, or a mapping of keyword arguments. Each mini-batch is run
+        once for the network as it is, of which everything that is computed is kept, as in a training step, and once for
+        each unit, of which only what the unit reaches is computed.
     loss : callable
         Takes what the network returns and the targets, and returns the mean over the examples, as
         `torch.nn.functional.cross_entropy` does.
@@ -77,7 +80,6 @@ def oracle(
     >>> oracle(PrunableNetwork(net, x), [(x, y)], torch.nn.functional.cross_entropy).shape
     (3,)
     """
-    again = list(batches) if isinstance(batches, Iterator) else batches
     support = network.support
     asked = np.flatnonzero(support) if units is None else np.array(sorted(set(units)), dtype=np.int64)
     if asked.size and (asked[0] < 0 or asked[-1] >= support.size or not support[asked].all()):
@@ -85,27 +87,47 @@ def oracle(
             f"The 'units' parameter of oracle must hold numbers below {support.size} of units that are still there. "
             f"Got {asked.tolist()} instead."
         )
-    before = _mean_loss(network, again, loss)
-    if not np.isfinite(before):
-        raise TrainingError(
-            f"The oracle needs a finite loss. Got {before} for the network as it is instead. Look for NaN and "
-            "infinity in the data and in the weights."
-        )
     changes = np.full(support.size, np.nan)
-    for unit in asked.tolist():
-        with network.without([unit]):
-            changes[unit] = _mean_loss(network, again, loss) - before
+    total, count = 0.0, 0
+    added = np.zeros(asked.size)
+    for inputs, targets in batches:
+        args, kwargs = _arguments(inputs)
+        size = next((one.size(0) for one in (*args, *kwargs.values()) if isinstance(one, Tensor) and one.dim()), 1)
+        recording = Recording()
+
+        def value(run: Callable[[], Any], targets: Any = targets) -> float:
+            with torch.no_grad():
+                return float(loss(run(), targets))
+
+        run = partial(network.predict, *args, **kwargs)
+        with recording:
+            before = value(run)
+        if not np.isfinite(before):
+            raise TrainingError(
+                f"The oracle needs a finite loss. Got {before} for the network as it is instead. Look for NaN and "
+                "infinity in the data and in the weights."
+            )
+        for number, unit in enumerate(asked.tolist()):
+            with network.without([unit]) as changed:
+                added[number] += size * (_again(recording, partial(value, run), changed) - before)
+        total, count = total + size * before, count + size
+    if not count:
+        raise ParameterError("The 'batches' parameter of oracle must hold labelled examples. Got none instead.")
+    changes[asked] = added / count
     return changes
 
 
-def _mean_loss(network: Masked, batches: Iterable[tuple[Any, Any]], loss: Loss) -> float:
-    total, count = 0.0, 0
-    for inputs, targets in batches:
-        given = inputs if isinstance(inputs, tuple) else (inputs,)
-        size = next((one.size(0) for one in given if isinstance(one, Tensor) and one.dim()), 1)
-        with torch.no_grad():
-            total += size * float(loss(network.predict(*given), targets))
-        count += size
-    if not count:
-        raise ParameterError("The 'batches' parameter of oracle must hold labelled examples. Got none instead.")
-    return total / count
+def _arguments(inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    if isinstance(inputs, Mapping):
+        return (), dict(inputs)
+    return (inputs if isinstance(inputs, tuple) else (inputs,)), {}
+
+
+def _again(recording: Recording, value: Callable[[], float], changed: tuple[Tensor, ...] | None) -> float:
+    """Return the value with some tensors changed, computed anew where nothing of what was recorded can be taken."""
+    if changed is not None:
+        try:
+            return recording.again(value, changed)
+        except CannotReplayError:
+            pass
+    return value()

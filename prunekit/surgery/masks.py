@@ -57,7 +57,7 @@ class Masks:
         self.apply()
 
     @contextmanager
-    def zeroed(self, removed: NDArray[np.bool_]) -> Iterator[None]:
+    def zeroed(self, removed: NDArray[np.bool_]) -> Iterator[tuple[Tensor, ...]]:
         """
         Zero the weights of units for a while.
 
@@ -68,18 +68,19 @@ class Masks:
 
         Yields
         ------
-        None
-            The weights are what they were before when the block ends.
+        tuple of Tensor
+            The weights that are changed. They are what they were before when the block ends.
         """
         tensors = named_tensors(self._module)
         saved: list[tuple[Tensor, int, Tensor, Tensor]] = []
+        read = self._read_by(removed, tensors)
         try:
-            for name, entries in self._read_by(removed, tensors).items():
+            for name, entries in read.items():
                 weight = tensors[name].data
                 for dim, indices in entries:
                     saved.append((weight, dim, indices, weight.index_select(dim, indices)))
                     weight.index_fill_(dim, indices, 0)
-            yield
+            yield tuple(tensors[name] for name in read)
         finally:
             for weight, dim, indices, values in reversed(saved):
                 weight.index_copy_(dim, indices, values)

@@ -117,6 +117,11 @@ class MaskedNorms:
                     layer.register_forward_hook(subset.leave, prepend=True, always_call=True),
                 ]
 
+    @property
+    def is_active(self) -> bool:
+        """Whether a layer leaves channels out."""
+        return bool(self._handles)
+
     def remove_hooks(self) -> None:
         """Take every hook off the layers."""
         for handle in self._handles:
