@@ -69,7 +69,7 @@ class PrunableNetwork(nn.Module):
     example_inputs : Tensor, tuple or Mapping
         One tensor, positional arguments or keyword arguments that the network takes. Values do not matter much, shapes
         and types do.
-    criterion : str or Criterion, default="taylor"
+    criterion : str or Criterion, default="taylor2"
         What orders the units: a name of ``prunekit.importance.CRITERIA`` or an object.
     include, exclude : str or iterable of str, default=None
         Patterns of layer names, as in file names (``"features.*"``). With `include` only matching layers lose filters;
@@ -148,7 +148,7 @@ class PrunableNetwork(nn.Module):
         module: nn.Module,
         example_inputs: Any,
         *,
-        criterion: str | Criterion = "taylor",
+        criterion: str | Criterion = "taylor2",
         include: Patterns = None,
         exclude: Patterns = None,
         min_channels: int = 1,

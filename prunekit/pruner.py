@@ -73,7 +73,7 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
         What the target counts: parameters, multiply-adds, filters, or bytes of weights and activations.
     step : float or Schedule, default=0.05
         Largest reduction per iteration, or a schedule object such as `LinearSchedule`.
-    criterion : str or Criterion, default="taylor"
+    criterion : str or Criterion, default="taylor2"
         How the importance of a unit is estimated.
     score_batches : int, default=None
         Number of mini-batches of the scoring pass before the first step, and before every step if there is no
@@ -163,13 +163,19 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
 
     Notes
     -----
-    With the default criterion, the importance of a unit :math:`u` is
+    With the default criterion, the importance of a unit :math:`u` is the second-order estimate
 
-    .. math:: I_u = \operatorname{mean}_b \Big(\sum_{w \in C_u} w \, \partial L_b / \partial w\Big)^2
+    .. math:: I_u = -\operatorname{mean}_n g_{n,u} + \tfrac12 \operatorname{mean}_n g_{n,u}^2, \qquad
+        \operatorname{mean}_n g_{n,u} = \sum_{w \in C_u} w \, \partial L / \partial w
 
-    where :math:`C_u` are the weights that read the unit's channels and :math:`L_b` is the loss of mini-batch :math:`b`
-    [2]_. Removing the unit is exactly setting these weights to zero, and the sum is the first-order estimate of the
-    change in the loss, as in [1]_.
+    where :math:`g_{n,u}` is the derivative of the loss of example :math:`n` with respect to a factor on the channels of
+    the unit, and :math:`C_u` are the weights that read them. Removing the unit is exactly setting the factor, or these
+    weights, to zero. Two units that go together add :math:`\operatorname{mean}_n g_{n,u} g_{n,v}`, and they are chosen
+    one after the other with that in mind; see `prunekit.importance.Taylor2`. The criteria of [1]_ and [2]_ are
+    ``"taylor_activation"`` and ``"taylor"``.
+
+    The scoring pass runs with the running statistics of batch norm and without dropout layers. Of a longer fine-tuning
+    about 64 mini-batches are scored.
 
     Everything runs in skorch's own training loop: callbacks, samplers, gradient scaling and the device work as in the
     net. Each fine-tuning is to callbacks what a ``partial_fit`` is; callbacks that stop a training early stop the
@@ -220,7 +226,7 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
         target_reduction: float = 0.5,
         reduction_of: Resource = "params",
         step: float | Schedule = 0.05,
-        criterion: Any = "taylor",
+        criterion: Any = "taylor2",
         score_batches: int | None = None,
         finetune_epochs: int = 1,
         finetune_batches: int | None = None,

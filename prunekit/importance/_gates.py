@@ -152,6 +152,7 @@ class Gates:
         self._run = run
         self._is_fresh = is_fresh
         self._criterion = criterion
+        self._current = Pass(1)
         self._passes: list[Pass] = []
         paths = {name: name.rpartition(".") for name in dims}
         self._holders = [(module.get_submodule(path), key, name) for name, (path, _, key) in paths.items()]
@@ -197,7 +198,7 @@ class Gates:
         TrainingError
             If a weight got a gradient from what could not be seen.
         """
-        passes, self._passes = [one for one in self._passes if one.reads], []
+        passes, self._passes = self._passes, []
         hidden = {name for one in passes for name in one.untold}.intersection(gradients)
         if hidden:
             self._give_up(
@@ -240,9 +241,13 @@ class Gates:
         def watched(*args: Any, **kwargs: Any) -> Any:
             if not self.active or self._given_up or torch.compiler.is_compiling():
                 return forward(*args, **kwargs)
+            outer = self._current
             self._begin(Inputs(args, kwargs))
-            with ReaderMode(self._weights(), self._dims, self._gate, self._refuse):
-                return forward(*args, **kwargs)
+            try:
+                with ReaderMode(self._weights(), self._dims, self._gate, self._refuse):
+                    return forward(*args, **kwargs)
+            finally:
+                self._current = outer
 
         self._module.forward = watched
 
@@ -266,18 +271,18 @@ class Gates:
                 self._learn_layouts(inputs)
             if self._watch == "activations" or self._is_fresh():
                 self._passes.clear()
-        self._passes.append(Pass(n_examples))
+        self._current = Pass(n_examples)
 
     def _gate(self, data: Tensor, weight: str, dim: int, channels: int) -> Tensor:
         """Note what a weight reads, or have it noted in the backward pass."""
-        seen = self._passes[-1]
+        seen = self._current
         key = seen.key(weight)
         if self._probed is not None:
             self._probed[key] = data.detach().movedim(channels, -1).clone()
         elif self._watch == "activations":
             values = data.detach().movedim(channels, -1).flatten(0, -2)
             statistics = (_wide(values).abs().mean(0), (values == 0).float().mean(0))
-            seen.reads.append(Read(weight, dim, max(values.size(0) // seen.n_examples, 1), statistics))
+            self._add(seen, Read(weight, dim, max(values.size(0) // seen.n_examples, 1), statistics))
         elif torch.is_grad_enabled():
             layout = self._layout(key, seen.n_examples)
             if layout is None:
@@ -289,12 +294,18 @@ class Gates:
                 terms = taylor_terms(source, gradient).movedim(channels, -1)
                 own = layout.split(terms, seen.n_examples)
                 sums = own.sum(tuple(range(1, own.dim() - 1))) if own.dim() > 2 else own
-                seen.reads.append(Read(weight, dim, own[0, ..., 0].numel(), (sums,)))
+                self._add(seen, Read(weight, dim, own[0, ..., 0].numel(), (sums,)))
 
             data.register_hook(note)
         else:
             seen.untold.add(weight)
         return data
+
+    def _add(self, seen: Pass, read: Read) -> None:
+        """Keep what was read; a pass is known from its first one on, which may come after other passes have begun."""
+        if not seen.reads:
+            self._passes.append(seen)
+        seen.reads.append(read)
 
     def _layout(self, key: _Key, n_examples: int) -> _Layout | None:
         if n_examples == 1:
@@ -333,12 +344,12 @@ class Gates:
 
     def _probe(self, inputs: Inputs) -> dict[_Key, Tensor]:
         """Return what each weight reads, with the channels last."""
-        kept, self._passes, self._probed = self._passes, [], {}
+        self._probed = {}
         try:
             self._run(inputs)
             return self._probed
         finally:
-            self._passes, self._probed = kept, None
+            self._probed = None
 
     def _mixes(self, why: str) -> None:
         self._give_up(

@@ -95,13 +95,14 @@ def oracle(
         size = next((one.size(0) for one in (*args, *kwargs.values()) if isinstance(one, Tensor) and one.dim()), 1)
         recording = Recording()
 
-        def value(run: Callable[[], Any], targets: Any = targets) -> float:
+        def value(run: Callable[[], Any], targets: Any = targets) -> Tensor:
             with torch.no_grad():
-                return float(loss(run(), targets))
+                return loss(run(), targets)
 
         run = partial(network.predict, *args, **kwargs)
         with recording:
-            before = value(run)
+            result = value(run)
+        before = float(result)
         if not np.isfinite(before):
             raise TrainingError(
                 f"The oracle needs a finite loss. Got {before} for the network as it is instead. Look for NaN and "
@@ -109,7 +110,7 @@ def oracle(
             )
         for number, unit in enumerate(asked.tolist()):
             with network.without([unit]) as changed:
-                added[number] += size * (_again(recording, partial(value, run), changed) - before)
+                added[number] += size * (float(_again(recording, partial(value, run), changed)) - before)
         total, count = total + size * before, count + size
     if not count:
         raise ParameterError("The 'batches' parameter of oracle must hold labelled examples. Got none instead.")
@@ -123,7 +124,7 @@ def _arguments(inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
     return (inputs if isinstance(inputs, tuple) else (inputs,)), {}
 
 
-def _again(recording: Recording, value: Callable[[], float], changed: tuple[Tensor, ...] | None) -> float:
+def _again(recording: Recording, value: Callable[[], Tensor], changed: tuple[Tensor, ...] | None) -> Tensor:
     """Return the value with some tensors changed, computed anew where nothing of what was recorded can be taken."""
     if changed is not None:
         try:

@@ -107,7 +107,9 @@ class _Replay(TorchDispatchMode):
         if call is None or call.func is not func or len(given) != len(call.inputs):
             raise CannotReplayError
         new = [id(one) in self._changed for one in given]
-        if any(self._recorded(one) != id(before) for one, before, n in zip(given, call.inputs, new, strict=True) if not n):
+        if any(
+            self._recorded(one) != id(before) for one, before, n in zip(given, call.inputs, new, strict=True) if not n
+        ):
             raise CannotReplayError
         if not any(new):
             return self._known(call, args, kwargs)

@@ -44,7 +44,7 @@ def pruner():
 def network():
     """A network with 8 units of conv1 and 6 of conv2, scored."""
     torch.manual_seed(0)
-    network = PrunableNetwork(PlainCNN(), torch.randn(2, 3, 8, 8))
+    network = PrunableNetwork(PlainCNN(), torch.randn(2, 3, 8, 8), criterion="taylor")
     score(network)
     return network
 

@@ -2,11 +2,14 @@
 
 import copy
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from prunekit import PrunableNetwork
 from prunekit.exceptions import ParameterError, TrainingError
@@ -197,7 +200,7 @@ def test_first_order_sum_of_complex_weights() -> None:
 def test_taylor_is_the_mean_of_squares_over_mini_batches() -> None:
     module, _ = _build("linear")
     batches = torch.randn(3, 5, 6, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
-    network = PrunableNetwork(module, batches[0])
+    network = PrunableNetwork(module, batches[0], criterion="taylor")
     expected = np.zeros(13)
     for batch in batches:
         network.zero_grad()
@@ -217,7 +220,7 @@ def test_order_does_not_depend_on_the_scale_of_the_loss() -> None:
     module, x = module.float(), x.float()
     orders = []
     for scale in (1.0, 1e-22):
-        network = PrunableNetwork(module, x)
+        network = PrunableNetwork(module, x, criterion="taylor")
         (network(x).square().mean() * scale).backward()
         network.update_score()
         orders.append(np.argsort(network.importances))
@@ -290,3 +293,54 @@ def test_a_network_without_units_is_as_before_also_after_an_error() -> None:
     assert torch.equal(network.predict(x), before)
     with pytest.raises(ParameterError, match="from 0 to 12"), network.without([13]):
         pass
+
+
+class Careless(nn.Module):
+    """Writes in place to what others read, or goes another way by what it computed."""
+
+    def __init__(self, way: str) -> None:
+        super().__init__()
+        self.way = way
+        self.first, self.second, self.head = nn.Linear(4, 6), nn.Linear(6, 6), nn.Linear(6, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(self.first(x), inplace=True)
+        z = self.second(x)
+        if self.way == "writes":
+            x += z
+        elif self.way == "overwrites":
+            kept = torch.zeros_like(x)
+            kept[:, :] = z
+            x = kept
+        elif self.way == "decides" and float(z.mean()) > 0:
+            x = 2 * x
+        return self.head(x)
+
+
+@pytest.mark.parametrize("way", ["plain", "writes", "overwrites", "decides"])
+def test_the_oracle_of_careless_networks(way: str) -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        module, x, y = Careless(way), torch.randn(9, 4), torch.randint(3, (9,))
+    network = PrunableNetwork(module, x, criterion="random")
+    found = oracle(network, [({"x": x}, y)], F.cross_entropy)
+    before = float(F.cross_entropy(network.predict(x), y))
+    for unit in range(network.num_prunables):
+        with network.without([unit]):
+            expected = float(F.cross_entropy(network.predict(x), y)) - before
+        assert found[unit] == pytest.approx(expected, abs=1e-7)
+
+
+def test_the_oracle_does_not_compute_what_a_unit_does_not_reach() -> None:
+    network, calls = PrunableNetwork(PlainCNN(), torch.randn(2, 3, 8, 8), criterion="random"), []
+
+    class Counting(TorchDispatchMode):
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            calls.append(str(func))
+            return func(*args, **(kwargs or {}))
+
+    with Counting():  # sees what the oracle really runs
+        oracle(network, [(torch.randn(4, 3, 8, 8), torch.zeros(4, dtype=torch.long))], F.cross_entropy)
+    # the network once, the second convolution for each of the 8 units of the first, the head for all 14
+    assert sum("convolution" in call for call in calls) == 2 + 8
+    assert sum("addmm" in call for call in calls) == 1 + 14

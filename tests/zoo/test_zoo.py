@@ -7,10 +7,12 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from prunekit import PrunableNetwork, analyze
 from prunekit.exceptions import NothingToPruneError, ParameterError, PrunekitError
+from prunekit.importance import oracle
+from prunekit.importance._replay import CannotReplayError, Recording
 from prunekit.network import NetworkSnapshot
 from prunekit.surgery import probing, prove_units
 from prunekit.tracing import Inputs, duplicate_inputs, tensors_of
@@ -181,3 +183,24 @@ def test_gates_sum_up_to_the_terms_of_the_weights(case: Case) -> None:
     gates, sums = network.criterion.gates.mean(0), network.criterion.sums
     short = any(parameter.dtype == torch.bfloat16 for parameter in module.parameters())
     torch.testing.assert_close(gates, sums, rtol=0.05 if short else 1e-3, atol=0.05 if short else 1e-5)
+
+
+@pytest.mark.parametrize("case", CASES[2::5], ids=str)
+def test_the_oracle_computes_what_a_unit_reaches(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it does not compute again is what it would be."""
+    module, inputs = case.make()
+    network = PrunableNetwork(module, inputs, criterion=Given())
+    given = Inputs.of(duplicate_inputs(Inputs.of(inputs)))
+    batches = [(dict(given.kwargs) if given.kwargs else given.args, None)]
+
+    def loss(outputs: object, targets: object) -> Tensor:
+        return sum((output.abs().double().square().mean() for output in tensors_of(outputs)), torch.zeros(()))
+
+    units = list(range(0, network.num_prunables, 3))
+    quick = oracle(network, batches, loss, units)
+
+    def refuse(self: Recording, *args: object) -> None:
+        raise CannotReplayError
+
+    monkeypatch.setattr(Recording, "again", refuse)
+    np.testing.assert_array_equal(quick, oracle(network, batches, loss, units))
