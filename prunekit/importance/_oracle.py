@@ -42,9 +42,9 @@ def oracle(
     network : PrunableNetwork
         The network; it is as before afterwards.
     batches : iterable of (inputs, targets)
-        Labelled data; inputs are a tensor, a tuple of several, or a mapping of keyword arguments. Each mini-batch is run
-        once for the network as it is, of which everything that is computed is kept, as in a training step, and once for
-        each unit, of which only what the unit reaches is computed.
+        Labelled data; inputs are a tensor, a tuple of several, or a mapping of keyword arguments. Each mini-batch is
+        run once for the network as it is, of which everything that is computed is kept, as in a training step, and once
+        for each unit, of which only what the unit reaches is computed.
     loss : callable
         Takes what the network returns and the targets, and returns the mean over the examples, as
         `torch.nn.functional.cross_entropy` does.
@@ -128,7 +128,8 @@ def _again(recording: Recording, value: Callable[[], Tensor], changed: tuple[Ten
     """Return the value with some tensors changed, computed anew where nothing of what was recorded can be taken."""
     if changed is not None:
         try:
-            return recording.again(value, changed)
+            result: Tensor = recording.again(value, changed)
+            return result
         except CannotReplayError:
             pass
     return value()
