@@ -45,7 +45,7 @@ from benchmarks.zoo_common import quiet
 from benchmarks.zoo_torch_pruning import output_layers
 from prunekit import PrunableNetwork
 from prunekit.exceptions import ParameterError
-from prunekit.importance import CRITERIA, Criterion, Magnitude, Observation, Taylor, Taylor2, oracle
+from prunekit.importance import CRITERIA, Criterion, Magnitude, Observation, Taylor, Taylor2, Together, oracle
 from prunekit.tracing import UnitGraph
 
 FloatArray = NDArray[np.float64]
@@ -260,7 +260,7 @@ class Given(Criterion):
     name = "given"
     needs_gradients = False
 
-    def __init__(self, importances: Scores, together: NDArray[np.float32] | None = None) -> None:
+    def __init__(self, importances: Scores, together: Together | None = None) -> None:
         self._importances, self._together = importances, together
         super().__init__()
 
@@ -274,7 +274,7 @@ class Given(Criterion):
         """Return what was given."""
         return self._importances
 
-    def interactions(self) -> NDArray[np.float32] | None:
+    def together(self) -> Together | None:
         """Return what was given."""
         return self._together
 
@@ -282,7 +282,7 @@ class Given(Criterion):
 class OneByOne(Taylor2):
     """`Taylor2` that does not know what units do together."""
 
-    def interactions(self) -> None:
+    def together(self) -> None:  # type: ignore[override]
         """Return nothing."""
 
 
@@ -337,7 +337,7 @@ class Case:
             "disjoint": found.held_out.part(n_images, 2 * n_images),
         }
         self._scores: dict[tuple[str, str, str], Scores | str] = {}
-        self._together: dict[str, NDArray[np.float32] | None] = {}
+        self._together: dict[str, Together | None] = {}
 
     @cached_property
     def graph(self) -> UnitGraph:
@@ -376,7 +376,7 @@ class Case:
                 self._scores[key] = f"{type(error).__name__}: {error}"
         return self._scores[key]
 
-    def together(self, label: str) -> NDArray[np.float32] | None:
+    def together(self, label: str) -> Together | None:
         """Return what a criterion knows of units that go together, if it was scored."""
         return self._together.get(label)
 
@@ -389,7 +389,7 @@ class Case:
             network.update_score()
             network.module.zero_grad()
         if mode == "eval" and images is self.images["same"]:
-            self._together[label] = network.criterion.interactions()
+            self._together[label] = network.criterion.together()
         return network.importances
 
     def _rival_scores(self, label: str, mode: str, images: Images) -> Scores:

@@ -94,7 +94,7 @@ class PrunableNetwork(nn.Module):
         Molchanov et al. 2017 [1]_, section 2.3, where it is 0.001.
     score_momentum : float, default=0.0
         Weight of the importances before the last removal in those after it, in [0, 1); Molchanov et al. 2019 [2]_ take
-        0.9.
+        0.9. With it, units are taken one by one.
     reset_scores : bool, default=True
         Whether scoring starts anew after a removal, as in both papers. If not, all mini-batches count alike.
 
@@ -612,11 +612,14 @@ class PrunableNetwork(nn.Module):
 
     def _ranking(self) -> Ranking:
         """Return the importances as they are compared, those of units that are gone being infinite."""
-        importances = np.where(self._removed, np.inf, self.importances)
-        interactions = None if self.criterion.normalization else self.criterion.interactions()
+        importances, factor = self.importances, None
+        if not self.criterion.normalization and self._earlier is None:
+            together = self.criterion.together()
+            if together is not None:
+                importances, factor = together.alone, together.factor
         if self._macs_regularization:
             importances = importances - self._macs_regularization * self._costs.savings("macs", self._removed) / 1e6
-        return Ranking(importances, interactions, self._unit_costs())
+        return Ranking(np.where(self._removed, np.inf, importances), factor, self._unit_costs())
 
     def _unit_costs(self) -> NDArray[np.float64] | None:
         """Return what each unit costs, in relation to the mean; where a unit costs nothing it counts as little."""

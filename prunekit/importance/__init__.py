@@ -14,6 +14,7 @@ from prunekit.importance._criteria import (
     TaylorAbs,
     TaylorActivation,
     TaylorPerExample,
+    Together,
     make_criterion,
 )
 from prunekit.importance._gates import Gates
@@ -41,6 +42,7 @@ __all__ = [
     "TaylorAbs",
     "TaylorActivation",
     "TaylorPerExample",
+    "Together",
     "UnitSums",
     "make_criterion",
     "normalised",

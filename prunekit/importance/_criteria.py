@@ -2,6 +2,7 @@
 
 import copy
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -14,7 +15,7 @@ from prunekit.exceptions import ParameterError, ParameterTypeError
 from prunekit.importance._gates import Watch
 from prunekit.importance._normalization import NORMALIZATIONS, Normalization
 from prunekit.importance._observation import Observation, wide_type
-from prunekit.importance._sketch import Sketch
+from prunekit.importance._sketch import Sketch, kept_correlation
 from prunekit.importance.functional import removal_estimate, squared_taylor
 
 FloatArray = NDArray[np.float64]
@@ -105,18 +106,34 @@ class Criterion(ABC):
             Estimated change of the loss when the unit is removed, or whatever orders units alike.
         """
 
-    def interactions(self) -> NDArray[np.float32] | None:
+    def together(self) -> "Together | None":
         """
-        Return what removing units together adds to their importances.
+        Return what it costs to remove several units.
 
         Returns
         -------
-        ndarray of float, shape (n_rows, n_units), or None
-            A factor of it: with units i and j gone the loss changes by both importances plus
-            ``interactions[:, i] @ interactions[:, j]``. None, the default, if nothing is known of it: units are then
-            taken in the order of their importances.
+        Together or None
+            By this the network chooses units one after the other, each with those in mind that were chosen before.
+            None, the default, if nothing is known of sets of units: they are then taken in the order of `importance`.
         """
         return None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Together:
+    """
+    What it costs to remove several units at once.
+
+    Parameters
+    ----------
+    alone : ndarray of float, shape (n_units,)
+        Cost of each unit.
+    factor : ndarray of float, shape (n_rows, n_units)
+        What each pair i, j adds: ``factor[:, i] @ factor[:, j]``.
+    """
+
+    alone: FloatArray
+    factor: NDArray[np.float32]
 
 
 class _MeanCriterion(Criterion):
@@ -192,7 +209,7 @@ class Taylor2(Criterion):
         ``"auto"`` takes mini-batches where single examples cannot be seen (recurrent layers, weights that the model's
         code computes, networks that mix examples).
     normalization : {"l1", "l2", "mean", "max", "rank"}, default=None
-        As for all criteria. Normalised importances leave out what units do together.
+        As for all criteria. With it, units are taken one by one.
 
     Notes
     -----
@@ -215,6 +232,8 @@ class Taylor2(Criterion):
     .. [1] L. Theis, I. Korshunova, A. Tejani, F. Huszár, "Faster gaze prediction with dense networks and Fisher
        pruning", arXiv:1801.05787, equations 5 to 7.
     .. [2] M. Charikar, K. Chen, M. Farach-Colton, "Finding frequent items in data streams", ICALP 2002.
+    .. [3] J. Schäfer, K. Strimmer, "A shrinkage approach to large-scale covariance matrix estimation and implications
+       for functional genomics", Statistical Applications in Genetics and Molecular Biology 4(1), 2005.
     """
 
     name = "taylor2"
@@ -267,31 +286,38 @@ class Taylor2(Criterion):
         ndarray of float, shape (n_units,)
             Estimated change of the loss when the unit alone is removed.
         """
-        assert self._total is not None
-        assert self._squares is not None
-        mean, squares = self._total / self._count, self._squares / self._count
-        if self._single:
-            estimate = removal_estimate(mean, squares, 1)
-        else:
-            variance = (squares - mean.square()).clamp(min=0) * (self._count / max(self._count - 1, 1))
-            estimate = removal_estimate(mean, variance, self._examples / self._count)
-        return estimate.double().cpu().numpy()
+        return removal_estimate(*self._moments(), 1.0).double().cpu().numpy()
 
-    def interactions(self) -> NDArray[np.float32] | None:
+    def together(self) -> Together:
         """
-        Return a factor of the mean products of the derivatives of pairs of units.
+        Return what it costs to remove several units, without what their removal promises.
 
         Returns
         -------
-        ndarray of float, shape (n_rows, n_units)
-            One row an example, or a mini-batch, or sums of such rows.
+        Together
+            First-order gains are left out: they do not add up, for no loss sinks below its minimum, and those on a few
+            mini-batches of training data are the first to be untrue of other data.
         """
         assert self._sketch is not None
         assert self._total is not None
+        mean, second = self._moments()
+        alone = removal_estimate(mean.clamp(max=0.0), second, 1.0).double().cpu().numpy()
         if self._single:
-            return self._sketch.rows(None) / np.float32(self._count**0.5)
-        factor = self._examples / self._count / max(self._count - 1, 1)
-        return self._sketch.rows(self._total / self._count) * np.float32(factor**0.5)
+            rows = self._sketch.rows(None) / np.float32(self._count**0.5)
+        else:
+            factor = self._examples / self._count / max(self._count - 1, 1)
+            rows = self._sketch.rows(self._total / self._count) * np.float32(factor**0.5)
+        return Together(alone, rows * np.float32(kept_correlation(rows) ** 0.5))
+
+    def _moments(self) -> tuple[Tensor, Tensor]:
+        """Return the mean of the derivatives by the gates, and the mean square that stands for the second derivative."""
+        assert self._total is not None
+        assert self._squares is not None
+        mean, second = self._total / self._count, self._squares / self._count
+        if not self._single:
+            variance = (second - mean.square()).clamp(min=0) * (self._count / max(self._count - 1, 1))
+            second = variance * (self._examples / self._count)
+        return mean, second
 
 
 class _ExampleCriterion(Criterion):

@@ -81,3 +81,30 @@ class Sketch:
         if mean is not None:
             found = found - torch.outer(self._signs[: self._count], mean.to(found))
         return found.cpu().numpy().copy()
+
+
+def kept_correlation(rows: NDArray[np.float32]) -> float:
+    """
+    Return by how much correlations of columns are to be shrunk because of the noise of few rows.
+
+    Parameters
+    ----------
+    rows : ndarray of float, shape (n_rows, n_columns)
+        Each an independent sample.
+
+    Returns
+    -------
+    float
+        Between 0, noise alone, and 1: one minus the variance of the products of all pairs of columns of unit length, as
+        it shows between rows, in relation to their squares (Schäfer and Strimmer 2005, equation 8).
+    """
+    lengths = np.linalg.norm(rows, axis=0)
+    used = rows[:, lengths > 0] / lengths[lengths > 0]
+    n_rows, n_columns = used.shape
+    if n_rows < 2 or n_columns < 2:
+        return 0.0
+    products = used @ used.T  # of rows
+    squares = float(np.square(products, dtype=np.float64).sum())
+    off_diagonal = squares - n_columns
+    noise = float(np.square(np.diag(products), dtype=np.float64).sum()) - squares / n_rows
+    return float(np.clip(1.0 - noise / off_diagonal, 0.0, 1.0)) if off_diagonal > 0 else 0.0

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from prunekit import PrunableNetwork
 from prunekit.exceptions import ParameterError, ParameterTypeError
 from prunekit.importance import CRITERIA, Random, Taylor, Taylor2, functional, make_criterion, normalised
-from prunekit.importance._sketch import Sketch
+from prunekit.importance._sketch import Sketch, kept_correlation
 from prunekit.importance.functional import removal_estimate, squared_taylor, taylor_sums, taylor_terms
 from tests.nets import ResNet, dense_net, randomise
 
@@ -223,13 +223,32 @@ def test_units_without_a_scale() -> None:
 def test_what_units_do_together(moments: str) -> None:
     """Products of pairs are the mean products of examples, or the covariance of mini-batches times their size."""
     criterion = Taylor2(moments)  # type: ignore[arg-type]
-    for row in SUMS:
+    random = torch.Generator().manual_seed(0)
+    batches = torch.randn(50, 3, generator=random) + torch.tensor([0.0, 1.0, -1.0])
+    batches[:, 1] += 2 * batches[:, 0]
+    for row in batches:
         criterion.observe(Seen(row))
-    factor = criterion.interactions()
-    assert factor is not None
-    gates = np.concatenate([Seen(row).gates.numpy() for row in SUMS])
-    expected = gates.T @ gates / len(gates) if moments == "example" else 4 * np.cov(SUMS.numpy().T)
-    np.testing.assert_allclose(factor.T @ factor, expected, rtol=1e-5, atol=1e-6)
+    together = criterion.together()
+    gates = np.concatenate([Seen(row).gates.numpy() for row in batches])
+    expected = gates.T @ gates / len(gates) if moments == "example" else 4 * np.cov(batches.numpy().T)
+    products = together.factor.T @ together.factor
+    kept = products[0, 0] / expected[0, 0]
+    assert 0.8 < kept <= 1
+    np.testing.assert_allclose(products, kept * expected, rtol=1e-4, atol=1e-5)
+    mean = gates.mean(0) if moments == "example" else batches.mean(0).numpy()
+    np.testing.assert_allclose(together.alone, np.maximum(-mean, 0) + np.diag(expected) / 2, rtol=1e-4)
+    np.testing.assert_allclose(criterion.importance(), -mean + np.diag(expected) / 2, rtol=1e-4)
+
+
+def test_products_of_noise_are_left_out() -> None:
+    """By how much is known where it is known what is noise: rows of independent columns, of one repeated column."""
+    random = np.random.default_rng(0)
+    noise = random.normal(size=(200, 400)).astype(np.float32)
+    common = random.normal(size=(200, 1)).astype(np.float32)
+    assert kept_correlation(noise) < 0.05
+    assert kept_correlation(noise + common) == pytest.approx(0.98, abs=0.02)
+    assert 0.3 < kept_correlation(noise + 0.3 * common) < 0.8
+    assert kept_correlation(common) == kept_correlation(noise[:1]) == kept_correlation(np.zeros_like(noise)) == 0
 
 
 def test_a_sketch_keeps_products() -> None:

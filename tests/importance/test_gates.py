@@ -281,7 +281,7 @@ def test_what_cannot_be_seen_is_refused() -> None:
         _loss(network(torch.randn(5, 2, 3)).flatten(1)).backward()
         network.update_score()
     assert np.isfinite(network.importances).all()
-    assert network.criterion.interactions().shape == (2, network.num_prunables)  # of mini-batches
+    assert network.criterion.together().factor.shape == (2, network.num_prunables)  # of mini-batches
 
 
 def test_examples_that_mix_are_refused() -> None:
