@@ -310,7 +310,7 @@ class Taylor2(Criterion):
         return Together(alone, rows * np.float32(kept_correlation(rows) ** 0.5))
 
     def _moments(self) -> tuple[Tensor, Tensor]:
-        """Return the mean of the derivatives by the gates, and the mean square that stands for the second derivative."""
+        """Return the mean of the derivatives by the gates, and what stands for the mean second derivative."""
         assert self._total is not None
         assert self._squares is not None
         mean, second = self._total / self._count, self._squares / self._count
