@@ -36,7 +36,15 @@ from prunekit.surgery import (
     prove_units,
     what_blocks,
 )
-from prunekit.tracing import Inputs, Unit, UnitGraph, copy_module, device_of, duplicate_inputs, named_tensors
+from prunekit.tracing import (
+    Inputs,
+    Unit,
+    UnitGraph,
+    copy_module,
+    device_of,
+    duplicate_inputs,
+    named_tensors,
+)
 
 __all__ = ["NetworkSnapshot", "PrunableNetwork"]
 
@@ -214,7 +222,10 @@ class PrunableNetwork(nn.Module):
             self.criterion.name,
             self.criterion.watch_needed,
         )
-        gates.check(self._inputs)
+        if (
+            self.criterion.watch_needed and device_of(self.module).type != "meta"
+        ):  # the others find out when they are scored
+            gates.check(self._inputs)
         return gates
 
     # -- running ------------------------------------------------------------------------------------------------------

@@ -332,7 +332,7 @@ class Gates:
 
         try:
             first, second = self._probe(pair([0, other])), self._probe(pair([other, 0]))
-        except (RuntimeError, IndexError) as exc:
+        except Exception as exc:  # of the user's forward
             self._mixes(f"it does not run on two examples of a mini-batch ({exc})")
             return
         found = {key: _layout_of(data, second.get(key)) for key, data in first.items()}

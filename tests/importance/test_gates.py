@@ -315,3 +315,34 @@ def test_numbers_that_are_not_finite_are_named() -> None:
     plain = PrunableNetwork(network.compact(verify=False), x, criterion="magnitude")
     with pytest.raises(TrainingError, match=r"'magnitude' must give finite importances. Got inf for .*'conv1'"):
         plain.importances  # noqa: B018
+
+
+def test_examples_are_told_apart_when_they_come() -> None:
+    """A criterion that can do without single examples runs nothing before, and does without where that fails."""
+
+    class Wary(nn.Module):
+        def __init__(self, least: int) -> None:
+            super().__init__()
+            self.least, self.first, self.last = least, nn.Linear(3, 4), nn.Linear(4, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            if type(x) is Tensor and not x.is_meta and len(x) < self.least:
+                raise ValueError("too few examples")
+            return self.last(F.relu(self.first(x)))
+
+    for least, seen in ((0, True), (3, False)):
+        network = PrunableNetwork(Wary(least), torch.randn(4, 3), criterion="taylor2")
+        for _ in range(2):
+            network.module.zero_grad()
+            _loss(network(torch.randn(5, 3))).backward()
+            network.update_score()
+        assert np.isfinite(network.importances).all()
+        assert len(network.criterion.together().factor) == (10 if seen else 2)
+    with pytest.raises(ParameterError, match=r"does not run on two examples .*too few examples"):
+        PrunableNetwork(Wary(3), torch.randn(4, 3), criterion="fisher")
+
+
+def test_networks_without_memory() -> None:
+    module = dense_net().to("meta")
+    for criterion in ("taylor2", "fisher"):
+        assert PrunableNetwork(module, torch.randn(4, 6, device="meta"), criterion=criterion).num_prunables == 13
