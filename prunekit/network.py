@@ -222,9 +222,8 @@ class PrunableNetwork(nn.Module):
             self.criterion.name,
             self.criterion.watch_needed,
         )
-        if (
-            self.criterion.watch_needed and device_of(self.module).type != "meta"
-        ):  # the others find out when they are scored
+        has_values = all(not tensor.is_meta for tensor in named_tensors(self.module).values())
+        if self.criterion.watch_needed and has_values:  # the others find out when they are scored
             gates.check(self._inputs)
         return gates
 
