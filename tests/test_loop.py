@@ -24,6 +24,7 @@ from prunekit.exceptions import (
     ParameterError,
     TrainingError,
 )
+from prunekit.importance import Criterion
 from tests.nets_skorch import (
     Perceptron,
     assert_same,
@@ -196,6 +197,39 @@ def test_batches_instead_of_epochs(dense, table):
     pruner = quick(FrozenEstimator(dense), finetune_batches=2, score_batches=1, finetune_epochs=7).fit(*table)
     rows = pruner.estimator_.history[3:]
     assert [row["train_batch_count"] for row in rows] == [2, 2]
+
+
+class Scored(Criterion):
+    """Notes in which mode the batch norm and the network were for every mini-batch scored."""
+
+    name = "scored"
+    seen: ClassVar[list] = []
+
+    def reset(self):
+        pass
+
+    def observe(self, observation):
+        module = observation._module
+        Scored.seen.append((module.training, module.norm.training))
+        self.n_units = observation.n_units
+
+    def importance(self):
+        return np.arange(float(self.n_units))
+
+
+def test_the_scoring_pass_has_running_statistics(dense, table):
+    """All else is in training mode, and so is batch norm in the fine-tuning."""
+    Scored.seen = []
+    settings = {"score_batches": 3, "finetune_batches": 2, "step": 0.2, "target_reduction": 0.4, "final_epochs": 0}
+    quick(FrozenEstimator(dense), criterion=Scored(), **settings).fit(*table)
+    assert Scored.seen == [(True, False)] * 3 + [(True, True)] * 4
+
+
+def test_of_a_long_fine_tuning_some_mini_batches_are_scored(dense, table):
+    Scored.seen = []
+    settings = {"score_batches": 1, "finetune_batches": 130, "step": 0.2, "target_reduction": 0.2, "final_epochs": 0}
+    quick(FrozenEstimator(dense), criterion=Scored(), **settings).fit(*table)
+    assert len(Scored.seen) == 1 + 65  # every second one
 
 
 def test_without_fine_tuning_only_the_mask_changes(dense, table):

@@ -29,7 +29,7 @@ class UnitSums:
         self._graph = graph
         self._consumers = self._plan(graph, graph.consumers)
         self._producers = self._plan(graph, graph.producers)
-        self._places: dict[tuple[tuple[tuple[str, int], ...], torch.device], tuple[Tensor, Tensor, int]] = {}
+        self._places: dict[tuple[tuple[tuple[str, int], ...], torch.device], tuple[Tensor, Tensor]] = {}
 
     @staticmethod
     def _plan(
@@ -68,7 +68,7 @@ class UnitSums:
             The sums.
         """
         device = values[0].device
-        channels, units, _ = self._placed(tuple((read.weight, read.dim) for read in reads), device)
+        channels, units = self._placed(tuple((read.weight, read.dim) for read in reads), device)
         joined = values[0] if len(values) == 1 else torch.cat([value.to(device) for value in values], -1)
         total = joined.new_zeros((*joined.shape[:-1], self.n_units))
         return total.index_add_(-1, units, joined[..., channels])
@@ -89,12 +89,12 @@ class UnitSums:
         Tensor, shape (n_channels,)
             At least 1.
         """
-        channels, units, _ = self._placed(((read.weight, read.dim),), like.device)
-        counts = torch.ones_like(like[..., :].reshape(-1, like.size(-1))[0])
+        channels, units = self._placed(((read.weight, read.dim),), like.device)
+        counts = like.new_ones(like.size(-1))
         counts[channels] = torch.bincount(units, minlength=self.n_units)[units].to(counts)
         return counts
 
-    def _placed(self, axes: tuple[tuple[str, int], ...], device: torch.device) -> tuple[Tensor, Tensor, int]:
+    def _placed(self, axes: tuple[tuple[str, int], ...], device: torch.device) -> tuple[Tensor, Tensor]:
         """Return which entries of the channels of several axes, one after the other, are of which unit."""
         key = (axes, device)
         if key not in self._places:
@@ -104,7 +104,7 @@ class UnitSums:
                 channels.append(indices + start)
                 units.append(own)
                 start += size
-            self._places[key] = torch.cat(channels).to(device), torch.cat(units).to(device), start
+            self._places[key] = torch.cat(channels).to(device), torch.cat(units).to(device)
         return self._places[key]
 
     @cached_property
