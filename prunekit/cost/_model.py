@@ -156,19 +156,24 @@ class CostModel:
 
     def _of_each(self, removed: NDArray[np.bool_], saved: Callable[[NDArray[np.bool_]], float]) -> NDArray[np.float64]:
         """Evaluate once for all units that hold equally many indices of the same dimensions."""
-        drawn = np.random.default_rng(0).random(len(self.graph.axes))
-        signature = np.zeros(self.graph.n_units)
-        for axis, number in zip(self.graph.axes, drawn, strict=True):
-            units = self.graph.unit_of_label[axis.labels]
-            signature += number * np.bincount(units[units >= 0], minlength=self.graph.n_units)
         result = np.zeros(self.graph.n_units)
         left = np.flatnonzero(~removed)
-        _, first, kind = np.unique(signature[left].round(9), return_index=True, return_inverse=True)
+        _, first, kind = np.unique(self._signature[left], return_index=True, return_inverse=True)
         for number, unit in enumerate(left[first].tolist()):
             without = removed.copy()
             without[unit] = True
             result[left[kind == number]] = saved(without)
         return result
+
+    @cached_property
+    def _signature(self) -> NDArray[np.float64]:
+        """Equal for units that hold equally many indices of the same dimensions, shape (n_units,)."""
+        drawn = np.random.default_rng(0).random(len(self.graph.axes))
+        signature = np.zeros(self.graph.n_units)
+        for axis, number in zip(self.graph.axes, drawn, strict=True):
+            units = self.graph.unit_of_label[axis.labels]
+            signature += number * np.bincount(units[units >= 0], minlength=self.graph.n_units)
+        return signature.round(9)
 
     def tensor_shape(self, name: str, kept: NDArray[np.bool_]) -> tuple[int, ...]:
         """Return the shape of a parameter or buffer when only some labels stay."""

@@ -137,7 +137,7 @@ class Together:
 
 
 class _MeanCriterion(Criterion):
-    """Average of one tensor over mini-batches."""
+    """Average of one tensor over mini-batches, or over examples if it has a row for each."""
 
     def reset(self) -> None:
         """Forget everything that was observed."""
@@ -145,13 +145,14 @@ class _MeanCriterion(Criterion):
         self._count = 0
 
     def observe(self, observation: Observation) -> None:
-        """Add the value of one mini-batch."""
-        value = self._value(observation)
-        self._total = value if self._total is None else self._total + value
-        self._count += 1
+        """Add the values of one mini-batch."""
+        values = torch.atleast_2d(self._value(observation))
+        total = values.sum(0, dtype=wide_type(values))
+        self._total = total if self._total is None else self._total + total
+        self._count += len(values)
 
     def importance(self) -> FloatArray:
-        """Return the average over mini-batches."""
+        """Return the average."""
         assert self._total is not None
         return (self._total / self._count).double().cpu().numpy()
 
@@ -219,7 +220,8 @@ class Taylor2(Criterion):
     Fisher information, as in Theis et al. 2018 [1]_) stands for the second derivative. For a set of units
     :math:`g_n` is their sum, so that units :math:`u` and :math:`v` which are removed together add
     :math:`\overline{g_{n,u} g_{n,v}}`. Units are therefore chosen one after the other, each with those in mind that
-    were chosen before.
+    were chosen before, by :math:`\max(-\overline{g_n}, 0) + \frac12 \overline{g_n^2}` and these products, which are
+    shrunk as far as their noise demands (Schäfer and Strimmer 2005 [3]_).
 
     Over mini-batches of :math:`B` independent examples the covariance of the means of :math:`g_n` is that of
     :math:`g_n` divided by :math:`B`.
@@ -320,33 +322,7 @@ class Taylor2(Criterion):
         return mean, second
 
 
-class _ExampleCriterion(Criterion):
-    """Average of one value of each example."""
-
-    watch = "gates"
-
-    def reset(self) -> None:
-        """Forget everything that was observed."""
-        self._total: Tensor | None = None
-        self._examples = 0
-
-    def observe(self, observation: Observation) -> None:
-        """Add the values of one mini-batch."""
-        values = self._values(observation)
-        total = values.sum(0, dtype=wide_type(values))
-        self._total = total if self._total is None else self._total + total
-        self._examples += len(values)
-
-    def importance(self) -> FloatArray:
-        """Return the average over examples."""
-        assert self._total is not None
-        return (self._total / self._examples).double().cpu().numpy()
-
-    def _values(self, observation: Observation) -> Tensor:
-        raise NotImplementedError
-
-
-class TaylorActivation(_ExampleCriterion):
+class TaylorActivation(_MeanCriterion):
     """
     Mean over examples of the absolute spatial mean of activation times gradient (Molchanov et al. 2017, equation 8).
 
@@ -367,15 +343,16 @@ class TaylorActivation(_ExampleCriterion):
     """
 
     name = "taylor_activation"
+    watch = "gates"
 
     def __init__(self, normalization: Normalization | None = "l2") -> None:
         super().__init__(normalization)
 
-    def _values(self, observation: Observation) -> Tensor:
+    def _value(self, observation: Observation) -> Tensor:
         return observation.mean_gates.abs()
 
 
-class TaylorPerExample(_ExampleCriterion):
+class TaylorPerExample(_MeanCriterion):
     """
     Mean over examples of the absolute first-order term, the derivative by the gate of the unit.
 
@@ -391,12 +368,13 @@ class TaylorPerExample(_ExampleCriterion):
     """
 
     name = "taylor_per_example"
+    watch = "gates"
 
-    def _values(self, observation: Observation) -> Tensor:
+    def _value(self, observation: Observation) -> Tensor:
         return observation.gates.abs()
 
 
-class Fisher(_ExampleCriterion):
+class Fisher(_MeanCriterion):
     """
     Half of the mean over examples of the squared derivative by the gate of the unit (Theis et al. 2018, equation 7).
 
@@ -412,8 +390,9 @@ class Fisher(_ExampleCriterion):
     """
 
     name = "fisher"
+    watch = "gates"
 
-    def _values(self, observation: Observation) -> Tensor:
+    def _value(self, observation: Observation) -> Tensor:
         return 0.5 * observation.gates.to(wide_type(observation.gates)).square()
 
 

@@ -205,17 +205,10 @@ class Gates:
                 TrainingError(
                     f"The criterion {self._criterion!r} needs the gradient of what '{min(hidden)}' reads. It read "
                     "without gradients, and got one nevertheless, as reentrant checkpoints do. Use checkpoint(..., "
-                    "use_reentrant=False), or a criterion that needs no activations, such as 'taylor2'."
+                    "use_reentrant=False), or a criterion that needs no activations, such as 'taylor'."
                 )
             )
         return [] if self._given_up else passes
-
-    def detach(self) -> None:
-        """Give the network its own ``forward`` back."""
-        if self._replaced is None:
-            del self._module.forward
-        else:
-            self._module.forward = self._replaced
 
     @contextmanager
     def detached(self) -> Iterator[None]:
@@ -227,7 +220,10 @@ class Gates:
         None
             Control to the block.
         """
-        self.detach()
+        if self._replaced is None:
+            del self._module.forward
+        else:
+            self._module.forward = self._replaced
         try:
             yield
         finally:
@@ -315,7 +311,7 @@ class Gates:
                 TrainingError(
                     f"The criterion {self._criterion!r} needs to know which example is which in what '{key[0]}' reads. "
                     f"It did not read {key[1] + 1} times in eval mode, where that is found out. Take a criterion that "
-                    "needs no activations, such as 'taylor2'."
+                    "needs no activations, such as 'taylor'."
                 )
             )
         return self._layouts.get(key)
@@ -354,7 +350,7 @@ class Gates:
     def _mixes(self, why: str) -> None:
         self._give_up(
             ParameterError(
-                "The 'criterion' parameter must be one that needs no activations, such as 'taylor2', for a network "
+                "The 'criterion' parameter must be one that needs no activations, such as 'taylor', for a network "
                 f"that mixes examples: {why}. Got {self._criterion!r} instead."
             )
         )
@@ -362,7 +358,7 @@ class Gates:
     def _refuse(self, weight: str, function: str) -> None:
         self._give_up(
             ParameterError(
-                "The 'criterion' parameter must be one that needs no activations, such as 'taylor2', for this network: "
+                "The 'criterion' parameter must be one that needs no activations, such as 'taylor', for this network: "
                 f"what '{weight}' reads cannot be seen, since the weight is given to {function}. Got "
                 f"{self._criterion!r} instead."
             )
