@@ -353,13 +353,10 @@ class Case:
         """Whether the network computes something else in training mode."""
         return any(isinstance(part, nn.modules.batchnorm._BatchNorm | nn.Dropout) for part in self.module.modules())
 
-    @cached_property
+    @property
     def layer_of_unit(self) -> NDArray[np.int64]:
         """Number of the first layer of every unit."""
-        numbers = np.zeros(self.graph.n_units, dtype=np.int64)
-        for number, layer in reversed(list(enumerate(self.graph.layers))):
-            numbers[self.graph.units_of(layer)] = number
-        return numbers
+        return self.graph.first_layers
 
     def scores(self, label: str, mode: str = "eval", images: str = "same") -> Scores | str:
         """Return the scores of a criterion, or why there are none."""

@@ -39,7 +39,6 @@ from prunekit.surgery import (
 from prunekit.tracing import (
     Inputs,
     Unit,
-    UnitGraph,
     copy_module,
     device_of,
     duplicate_inputs,
@@ -64,6 +63,60 @@ class NetworkSnapshot:
 
     removed: NDArray[np.bool_]
     tensors: dict[str, Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """
+    By what units are compared, besides their importance; the parameters are described in `PrunableNetwork`.
+
+    Parameters
+    ----------
+    per : str or None
+        What importances are divided by.
+    macs_regularization, score_momentum : float
+        Weights of multiply-adds, and of earlier importances.
+    reset_scores : bool
+        Whether scoring starts anew after a removal.
+    """
+
+    per: str | None
+    macs_regularization: float
+    score_momentum: float
+    reset_scores: bool
+
+    @classmethod
+    def checked(
+        cls, per: object, macs_regularization: object, score_momentum: object, reset_scores: object, owner: str
+    ) -> "Comparison":
+        """
+        Return what a user gave.
+
+        Parameters
+        ----------
+        per, macs_regularization, score_momentum, reset_scores : object
+            The parameters.
+        owner : str
+            Class that they belong to, for the message.
+
+        Returns
+        -------
+        Comparison
+            The same, checked.
+
+        Raises
+        ------
+        ParameterError
+            If a value is out of range.
+        ParameterTypeError
+            If a value has the wrong type.
+        """
+        return cls(
+            per=None if per is None else check_choice("per", per, owner, (*RESOURCES, "latency")),
+            macs_regularization=check_interval("macs_regularization", macs_regularization, owner, 0, np.inf, "left"),
+            score_momentum=check_interval("score_momentum", score_momentum, owner, 0, 1, "left"),
+            reset_scores=bool(reset_scores),
+        )
 
 
 class PrunableNetwork(nn.Module):
@@ -173,12 +226,7 @@ class PrunableNetwork(nn.Module):
         self.criterion = make_criterion(criterion, "PrunableNetwork")
         constraints = Constraints.checked(min_channels, round_to, max_layer_reduction, "PrunableNetwork")
         norms = cast("Norms", check_choice("norms", norms, "PrunableNetwork", NORMS))
-        self._per = None if per is None else check_choice("per", per, "PrunableNetwork", (*RESOURCES, "latency"))
-        self._macs_regularization = check_interval(
-            "macs_regularization", macs_regularization, "PrunableNetwork", 0, np.inf, "left"
-        )
-        self._momentum = check_interval("score_momentum", score_momentum, "PrunableNetwork", 0, 1, "left")
-        self._reset_scores = bool(reset_scores)
+        self._comparison = Comparison.checked(per, macs_regularization, score_momentum, reset_scores, "PrunableNetwork")
         self._earlier: NDArray[np.float64] | None = None
         with torch.inference_mode(False):
             self._inputs = duplicate_inputs(Inputs.of(example_inputs))
@@ -194,7 +242,6 @@ class PrunableNetwork(nn.Module):
         self._masks = Masks(self.module, graph)
         self._norms = MaskedNorms(self.module, graph)
         self._removed = np.zeros(graph.n_units, dtype=bool)
-        self._layers = _first_layers(graph)
         self._num_scored = 0
         self._dtype = next((parameter.dtype for parameter in module.parameters()), None)
         self._batch_size = self._inputs.batch_size() or 1
@@ -302,6 +349,11 @@ class PrunableNetwork(nn.Module):
         return self.graph.units
 
     @property
+    def unit_layers(self) -> NDArray[np.str_]:
+        """Dotted name of the layer of each unit, the first one of a unit of several layers, shape (n_units,)."""
+        return np.array(self.graph.layers)[self.graph.first_layers]
+
+    @property
     def support(self) -> NDArray[np.bool_]:
         """Which units are still there, shape (n_units,)."""
         return ~self._removed
@@ -335,15 +387,16 @@ class PrunableNetwork(nn.Module):
         importances = np.where(self._removed, np.nan, self.criterion.importance())
         broken = ~np.isfinite(importances) & self.support
         if broken.any():
-            layer = self.graph.layers[self._layers[broken][0]]
+            layer = self.unit_layers[broken][0]
             raise TrainingError(
                 f"The criterion {self.criterion.name!r} must give finite importances. Got "
                 f"{importances[broken][0]} for a filter of '{layer}', and {int(broken.sum())} such values in all, "
                 "instead. Look for NaN, infinity and very large numbers in the weights and in the data."
             )
-        importances = normalised(importances, self._layers, self.criterion.normalization)
+        importances = normalised(importances, self.graph.first_layers, self.criterion.normalization)
         if self._earlier is not None:
-            importances = self._momentum * self._earlier + (1.0 - self._momentum) * importances
+            momentum = self._comparison.score_momentum
+            importances = momentum * self._earlier + (1.0 - momentum) * importances
         return importances
 
     def analyze(self) -> pd.DataFrame:
@@ -627,18 +680,20 @@ class PrunableNetwork(nn.Module):
             together = self.criterion.together()
             if together is not None:
                 importances, factor = together.alone, together.factor
-        if self._macs_regularization:
-            importances = importances - self._macs_regularization * self._costs.savings("macs", self._removed) / 1e6
+        if self._comparison.macs_regularization:
+            saved = self._costs.savings("macs", self._removed) / 1e6
+            importances = importances - self._comparison.macs_regularization * saved
         return Ranking(np.where(self._removed, np.inf, importances), factor, self._unit_costs())
 
     def _unit_costs(self) -> NDArray[np.float64] | None:
         """Return what each unit costs, in relation to the mean; where a unit costs nothing it counts as little."""
-        if self._per is None:
+        per = self._comparison.per
+        if per is None:
             return None
-        if self._per == "latency":
+        if per == "latency":
             costs = self._costs.savings_by_module(self._removed, self._microseconds_per_mac)
         else:
-            costs = self._costs.savings(_resource(self._per), self._removed)
+            costs = self._costs.savings(_resource(per), self._removed)
         mean = costs[~self._removed].mean() if not self._removed.all() else 1.0
         return np.maximum(costs / (mean or 1.0), 1e-3)
 
@@ -651,12 +706,12 @@ class PrunableNetwork(nn.Module):
 
     def _remove(self, removed: NDArray[np.bool_]) -> int:
         count = int(removed.sum() - self._removed.sum())
-        if self._momentum:
+        if self._comparison.score_momentum:
             self._earlier = self.importances
         self._removed = removed
         self._masks.update(removed)
         self._norms.update(removed)
-        if self._reset_scores:
+        if self._comparison.reset_scores:
             self.reset_score()
         return count
 
@@ -708,14 +763,6 @@ class PrunableNetwork(nn.Module):
     def __reduce_ex__(self, protocol: Any) -> NoReturn:
         """Refuse: use `prunekit.save`."""
         raise TypeError("A PrunableNetwork cannot be pickled. Use compact() and prunekit.save() to keep its network.")
-
-
-def _first_layers(graph: UnitGraph) -> NDArray[np.int64]:
-    """Return the number of the first layer of every unit."""
-    numbers = np.zeros(graph.n_units, dtype=np.int64)
-    for number, layer in reversed(list(enumerate(graph.layers))):
-        numbers[graph.units_of(layer)] = number
-    return numbers
 
 
 def _resource(of: object) -> Resource:

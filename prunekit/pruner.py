@@ -24,11 +24,10 @@ from prunekit import _skorch
 from prunekit._loop import LoopSettings, PruningLoop
 from prunekit._random import seeded_rng
 from prunekit._validation import check_choice, check_integer, check_interval
-from prunekit.analysis import unit_layers
 from prunekit.cost import RESOURCES, Resource
 from prunekit.exceptions import ParameterError, TargetError
 from prunekit.importance import make_criterion
-from prunekit.network import PrunableNetwork
+from prunekit.network import Comparison, PrunableNetwork
 from prunekit.schedules import Schedule, as_schedule
 from prunekit.surgery import NORMS, Constraints, Norms
 
@@ -372,7 +371,7 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
         self.support_ = network.support
         self.ranking_ = result.ranking
         self.importances_ = result.importances
-        self.unit_layers_ = unit_layers(network)
+        self.unit_layers_ = network.unit_layers
         self.plan_ = network.plan
         self._layer_table = network.analyze()
 
@@ -539,6 +538,7 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
         make_criterion(self.criterion, _OWNER)
         Constraints.checked(self.min_channels, self.round_to, self.max_layer_reduction, _OWNER)
         check_choice("norms", self.norms, _OWNER, NORMS)
+        Comparison.checked(self.per, self.macs_regularization, self.score_momentum, self.reset_scores, _OWNER)
         score_batches, finetune_batches = (
             None if value is None else check_integer(name, value, _OWNER, 1)
             for name, value in (("score_batches", self.score_batches), ("finetune_batches", self.finetune_batches))

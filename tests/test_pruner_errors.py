@@ -66,6 +66,13 @@ class Untrainable(Perceptron):
         ),
         ({"step": 0.0}, ParameterError, "'step' parameter of TaylorPruner"),
         ({"step": "fast"}, ParameterTypeError, "'step' parameter of TaylorPruner"),
+        (
+            {"per": "hours"},
+            ParameterError,
+            "'per' parameter of TaylorPruner must be one of .*Got 'hours' instead",
+        ),
+        ({"macs_regularization": -1}, ParameterError, "'macs_regularization' .*Got -1 instead"),
+        ({"score_momentum": 1.0}, ParameterError, "'score_momentum' .*Got 1.0 instead"),
         ({"score_batches": 0}, ParameterError, "'score_batches' .* integer of at least 1. Got 0 instead."),
         ({"finetune_epochs": -1}, ParameterError, "'finetune_epochs' .* integer of at least 0"),
         ({"finetune_batches": 1.5}, ParameterTypeError, "'finetune_batches' .* Got 1.5 instead."),

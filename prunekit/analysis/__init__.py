@@ -1,6 +1,6 @@
 """Tables and displays of a network: what it costs, what could be pruned, what blocks the rest, what matters."""
 
 from prunekit.analysis._analyze import analyze
-from prunekit.analysis._displays import CorrelationDisplay, ImportanceDisplay, unit_layers
+from prunekit.analysis._displays import CorrelationDisplay, ImportanceDisplay
 
-__all__ = ["CorrelationDisplay", "ImportanceDisplay", "analyze", "unit_layers"]
+__all__ = ["CorrelationDisplay", "ImportanceDisplay", "analyze"]

@@ -311,6 +311,14 @@ class UnitGraph:
         """Dotted paths of the layers that make channels, in the order of registration."""
         return tuple(self._filters)
 
+    @cached_property
+    def first_layers(self) -> IntArray:
+        """Number, in `layers`, of the first layer that holds a filter of each unit, shape (n_units,)."""
+        numbers = np.zeros(self.n_units, dtype=np.int64)
+        for number, layer in reversed(list(enumerate(self.layers))):
+            numbers[self.units_of(layer)] = number
+        return numbers
+
     def filters_of(self, layer: str) -> IntArray:
         """
         Return the labels of the filters of a layer.

@@ -18,7 +18,6 @@ from torch import nn
 from torch.nn import functional as F
 
 from prunekit import CorrelationDisplay, ImportanceDisplay, PrunableNetwork
-from prunekit.analysis import unit_layers
 from prunekit.exceptions import MissingDependencyError, ParameterError, ParameterTypeError, TrainingError
 from prunekit.importance import Taylor, oracle
 from tests.nets import PlainCNN, ResidualBlock
@@ -263,7 +262,7 @@ def test_unit_layers_of_coupled_filters():
     block(x)
     network = PrunableNetwork(block, x)
 
-    layers = unit_layers(network)
+    layers = network.unit_layers
 
     for unit in network.units:
         if unit.index is not None:
@@ -452,7 +451,7 @@ def test_correlation_with_the_oracle_of_a_network(network):
     x, y = torch.randn(16, 3, 8, 8), torch.randint(4, (16,))
 
     true = oracle(network, [(x, y)], F.cross_entropy, units=range(10))
-    display = CorrelationDisplay.from_scores(true, {"taylor": network.importances}, layers=unit_layers(network))
+    display = CorrelationDisplay.from_scores(true, {"taylor": network.importances}, layers=network.unit_layers)
 
     assert display.correlations["n_units"].to_list() == [10]
     assert texts(display.figure_.axes[-1].get_yticklabels()) == ["conv1", "conv2"]

@@ -184,7 +184,7 @@ class ImportanceDisplay:
         display = cls(
             importances=network.importances,
             support=network.support,
-            layers=unit_layers(network),
+            layers=network.unit_layers,
             measure=_measure_of(network.criterion),
         )
         return display.plot(ax, **kwargs)
@@ -273,26 +273,6 @@ class ImportanceDisplay:
             handletextpad=0.3,
             markerscale=markerscale,
         )
-
-
-def unit_layers(network: PrunableNetwork) -> NDArray[np.str_]:
-    """
-    Return the name of the layer that every unit belongs to.
-
-    Parameters
-    ----------
-    network : PrunableNetwork
-        The network.
-
-    Returns
-    -------
-    ndarray of str, shape (n_units,)
-        Dotted names; a unit with filters of several layers counts for the first of them.
-    """
-    names = np.empty(network.graph.n_units, dtype=object)
-    for layer in reversed(network.graph.layers):
-        names[network.graph.units_of(layer)] = layer
-    return names.astype(str)
 
 
 def _measure_of(criterion: Criterion) -> str:
