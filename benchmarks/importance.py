@@ -16,17 +16,12 @@ import argparse
 import copy
 import csv
 import hashlib
-import json
 import logging
-import os
-import platform
 import statistics
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, fields
-from datetime import UTC, datetime
 from functools import cached_property, partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +35,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from benchmarks.importance_nets import CACHE, NETS, Images, trained
-from benchmarks.zoo import RESULTS, _line, _processor
+from benchmarks.zoo import RESULTS, _line, describe_part
 from benchmarks.zoo_common import quiet
 from benchmarks.zoo_torch_pruning import output_layers
 from prunekit import PrunableNetwork
@@ -657,18 +652,7 @@ def _write(part: str, rows: list[Row]) -> None:
         writer = csv.DictWriter(file, names)
         writer.writeheader()
         writer.writerows(by_key[key] for key in sorted(by_key))
-    path = RESULTS / "importance.json"
-    described = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    described[part] = {
-        "time": datetime.now(UTC).isoformat(timespec="seconds"),
-        "python": platform.python_version(),
-        "system": platform.platform(),
-        "processor": _processor(),
-        "threads": 1,
-        "load": [round(value, 2) for value in os.getloadavg()],
-        "versions": {name: version(name) for name in _PACKAGES},
-    }
-    path.write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
+    describe_part(RESULTS / "importance.json", part, _PACKAGES)
 
 
 def _read(part: str) -> pd.DataFrame:

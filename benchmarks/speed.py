@@ -14,7 +14,6 @@ import csv
 import json
 import logging
 import os
-import platform
 import resource
 import statistics
 import subprocess
@@ -23,9 +22,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
-from datetime import UTC, datetime
 from functools import partial
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -34,7 +31,7 @@ import torch_pruning as tp  # type: ignore[import-untyped]
 from torch import Tensor, nn
 
 from benchmarks import zoo_models, zoo_prunekit
-from benchmarks.zoo import LIBRARIES, PACKAGES, RESULTS, _line, _processor
+from benchmarks.zoo import LIBRARIES, PACKAGES, RESULTS, _line, describe_part
 from benchmarks.zoo_common import quiet
 from benchmarks.zoo_torch_pruning import output_layers
 from prunekit.surgery import prove_units
@@ -475,18 +472,7 @@ def _write(part: str, rows: list[Result]) -> None:
         writer = csv.DictWriter(file, [field.name for field in fields(rows[0])])
         writer.writeheader()
         writer.writerows({key: _cell(value) for key, value in asdict(row).items()} for row in rows)
-    path = RESULTS / "speed.json"
-    described = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    described[part] = {
-        "time": datetime.now(UTC).isoformat(timespec="seconds"),
-        "python": platform.python_version(),
-        "system": platform.platform(),
-        "processor": _processor(),
-        "threads": 1,
-        "load": [round(value, 2) for value in os.getloadavg()],
-        "versions": {name: version(name) for name in PACKAGES},
-    }
-    path.write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
+    describe_part(RESULTS / "speed.json", part, PACKAGES)
 
 
 _HEADINGS = {

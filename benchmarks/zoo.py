@@ -137,6 +137,21 @@ def _describe_machine(options: argparse.Namespace) -> None:
     (RESULTS / "zoo.json").write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
 
 
+def describe_part(path: Path, part: str, packages: tuple[str, ...]) -> None:
+    """Note in a JSON file on which machine, with which versions, and when a part was measured on one thread."""
+    described = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    described[part] = {
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        "processor": _processor(),
+        "threads": 1,
+        "load": [round(value, 2) for value in os.getloadavg()],
+        "versions": {name: version(name) for name in packages},
+    }
+    path.write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
+
+
 def _processor() -> str:
     information = Path("/proc/cpuinfo")
     lines = information.read_text(encoding="utf-8").splitlines() if information.exists() else []

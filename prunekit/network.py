@@ -749,10 +749,7 @@ class PrunableNetwork(nn.Module):
     def _before_forward(self, module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         self.apply_masks()
         self._gradients.begin()
-        for value in (*args, *kwargs.values()):
-            if isinstance(value, Tensor) and value.dim():
-                self._batch_size = value.size(0)
-                return
+        self._batch_size = Inputs(args, kwargs).n_examples() or self._batch_size
 
     def __deepcopy__(self, memo: dict[int, Any]) -> NoReturn:
         """Refuse: use `snapshot` for a state to come back to."""

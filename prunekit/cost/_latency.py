@@ -2,7 +2,8 @@
 
 import math
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import pandas as pd
 import torch
 from torch import nn
 
-from prunekit.tracing import Inputs, named_tensors
+from prunekit.tracing import Inputs, eval_mode, named_tensors
 
 
 def measure_latency_ms(
@@ -37,19 +38,14 @@ def measure_latency_ms(
     """
     example = Inputs.of(inputs)
     times: dict[str, list[float]] = {name: [] for name in modules}
-    modes = [(part, part.training) for module in modules.values() for part in module.modules()]
-    try:
+    with ExitStack() as stack, torch.inference_mode():
         for module in modules.values():
-            module.eval()
-        with torch.inference_mode():
-            for number in range(warmup + repeats):
-                for name, module in modules.items():
-                    elapsed = _time_ms(module, example)
-                    if number >= warmup:
-                        times[name].append(elapsed)
-    finally:
-        for part, training in modes:
-            part.training = training
+            stack.enter_context(eval_mode(module))
+        for number in range(warmup + repeats):
+            for name, module in modules.items():
+                elapsed = _time_ms(module, example)
+                if number >= warmup:
+                    times[name].append(elapsed)
     return pd.DataFrame.from_dict({name: _summary(values) for name, values in times.items()}, orient="index")
 
 
@@ -76,12 +72,7 @@ def module_latency_us(module: nn.Module, inputs: Any, paths: Iterable[str], *, r
     example = Inputs.of(inputs)
     times: dict[str, list[float]] = {path: [] for path in paths}
     starts: dict[str, float] = {}
-    cuda = any(tensor.is_cuda for tensor in named_tensors(module).values())
-
-    def now() -> float:
-        if cuda:
-            torch.cuda.synchronize()
-        return time.perf_counter()
+    now = _clock(module)
 
     def enter(path: str) -> None:
         starts[path] = now()
@@ -89,36 +80,35 @@ def module_latency_us(module: nn.Module, inputs: Any, paths: Iterable[str], *, r
     def leave(path: str) -> None:
         times[path][-1] += 1e6 * (now() - starts.pop(path, math.inf))
 
-    handles = []
-    modes = [(part, part.training) for part in module.modules()]
-    try:
+    with ExitStack() as stack, eval_mode(module), torch.inference_mode():
         for path in times:
             part = module.get_submodule(path)
-            handles.append(part.register_forward_pre_hook(lambda *_, path=path: enter(path)))
-            handles.append(part.register_forward_hook(lambda *_, path=path: leave(path)))
-        module.eval()
-        with torch.inference_mode():
-            for _ in range(repeats + 1):
-                for own in times.values():
-                    own.append(0.0)
-                module(*example.args, **example.kwargs)
-    finally:
-        for handle in handles:
-            handle.remove()
-        for part, training in modes:
-            part.training = training
+            stack.callback(part.register_forward_pre_hook(lambda *_, path=path: enter(path)).remove)
+            stack.callback(part.register_forward_hook(lambda *_, path=path: leave(path)).remove)
+        for _ in range(repeats + 1):
+            for own in times.values():
+                own.append(0.0)
+            module(*example.args, **example.kwargs)
     return {path: max(0.0, float(np.median(own[1:]))) for path, own in times.items()}
 
 
 def _time_ms(module: nn.Module, example: Inputs) -> float:
-    cuda = any(tensor.is_cuda for tensor in named_tensors(module).values())
-    if cuda:
-        torch.cuda.synchronize()
-    start = time.perf_counter()
+    now = _clock(module)
+    start = now()
     module(*example.args, **example.kwargs)
-    if cuda:
+    return (now() - start) * 1e3
+
+
+def _clock(module: nn.Module) -> Callable[[], float]:
+    """Return a clock, in seconds, that waits for the device of a network."""
+    if not any(tensor.is_cuda for tensor in named_tensors(module).values()):
+        return time.perf_counter
+
+    def now() -> float:
         torch.cuda.synchronize()
-    return (time.perf_counter() - start) * 1e3
+        return time.perf_counter()
+
+    return now
 
 
 def _summary(values: Sequence[float]) -> dict[str, float]:

@@ -174,7 +174,7 @@ class Gates:
         ParameterError
             If it cannot.
         """
-        if self._watch == "gates" and _n_examples(inputs) > 1:
+        if self._watch == "gates" and (inputs.n_examples() or 1) > 1:
             self._learn_layouts(inputs)
         else:
             self._probe(inputs)
@@ -261,7 +261,7 @@ class Gates:
         self._given_up = True
 
     def _begin(self, inputs: Inputs) -> None:
-        n_examples = _n_examples(inputs)
+        n_examples = inputs.n_examples() or 1
         if self._probed is None:
             if self._watch == "gates" and n_examples > 1 and torch.is_grad_enabled() and not self._layouts:
                 self._learn_layouts(inputs)
@@ -318,7 +318,7 @@ class Gates:
 
     def _learn_layouts(self, inputs: Inputs) -> None:
         """Find out which example is which, by two examples in both orders."""
-        n_examples = _n_examples(inputs)
+        n_examples = inputs.n_examples() or 1
         batched = [tensor for tensor in inputs.tensors() if tensor.dim() and tensor.size(0) == n_examples]
         unlike = (i for i in range(1, n_examples) if any(not torch.equal(one[0], one[i]) for one in batched))
         other = next(unlike, 0)
@@ -371,11 +371,6 @@ _SINGLE = _Layout(0, outer=False)
 
 def _wide(values: Tensor) -> Tensor:
     return values.float() if values.dtype in (torch.float16, torch.bfloat16) else values
-
-
-def _n_examples(inputs: Inputs) -> int:
-    """Return the size of the first dimension of the first tensor that has one."""
-    return next((tensor.size(0) for tensor in inputs.tensors() if tensor.dim()), 1)
 
 
 def _layout_of(data: Tensor, swapped: Tensor | None) -> _Layout | None:

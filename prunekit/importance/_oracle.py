@@ -12,6 +12,7 @@ from torch import Tensor
 
 from prunekit.exceptions import ParameterError, TrainingError
 from prunekit.importance._replay import CannotReplayError, Recording
+from prunekit.tracing import Inputs
 
 Loss = Callable[[Any, Any], Tensor]
 """Takes what the network returns and the targets; returns the mean over the examples of the mini-batch."""
@@ -91,15 +92,15 @@ def oracle(
     total, count = 0.0, 0
     added = np.zeros(asked.size)
     for inputs, targets in batches:
-        args, kwargs = _arguments(inputs)
-        size = next((one.size(0) for one in (*args, *kwargs.values()) if isinstance(one, Tensor) and one.dim()), 1)
+        given = _arguments(inputs)
+        size = given.n_examples() or 1
         recording = Recording()
 
         def value(run: Callable[[], Any], targets: Any = targets) -> Tensor:
             with torch.no_grad():
                 return loss(run(), targets)
 
-        run = partial(network.predict, *args, **kwargs)
+        run = partial(network.predict, *given.args, **given.kwargs)
         with recording:
             result = value(run)
         before = float(result)
@@ -118,10 +119,10 @@ def oracle(
     return changes
 
 
-def _arguments(inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+def _arguments(inputs: Any) -> Inputs:
     if isinstance(inputs, Mapping):
-        return (), dict(inputs)
-    return (inputs if isinstance(inputs, tuple) else (inputs,)), {}
+        return Inputs((), dict(inputs))
+    return Inputs(inputs if isinstance(inputs, tuple) else (inputs,))
 
 
 def _again(recording: Recording, value: Callable[[], Tensor], changed: tuple[Tensor, ...] | None) -> Tensor:

@@ -1,8 +1,6 @@
 """The proof with every result: the masked network against the compacted one."""
 
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -11,7 +9,7 @@ from torch.func import functional_call
 
 from prunekit._random import preserve_rng
 from prunekit.exceptions import InputError, VerificationError
-from prunekit.tracing import Inputs, describe_misfit, device_of, named_outputs, named_tensors
+from prunekit.tracing import Inputs, describe_misfit, device_of, eval_mode, named_outputs, named_tensors
 
 
 def evaluate(module: nn.Module, inputs: Inputs) -> Any:
@@ -30,7 +28,7 @@ def evaluate(module: nn.Module, inputs: Inputs) -> Any:
     object
         What it returns.
     """
-    with _eval_mode(module), torch.no_grad():
+    with eval_mode(module), torch.no_grad():
         return module(*inputs.args, **inputs.kwargs)
 
 
@@ -120,7 +118,7 @@ def _in_double(
         tensors = {name: _double(tensor) for name, tensor in named_tensors(module).items()}
         given = inputs.map(_double)
         try:
-            with preserve_rng(device_of(module)), _eval_mode(module), torch.no_grad():
+            with preserve_rng(device_of(module)), eval_mode(module), torch.no_grad():
                 result = functional_call(module, tensors, given.args, dict(given.kwargs))
         except Exception:  # code that fixes a type
             return float("inf"), float("inf")
@@ -147,17 +145,6 @@ _WIDE = {
 
 def _double(tensor: Tensor) -> Tensor:
     return tensor.detach().to(_WIDE.get(tensor.dtype, tensor.dtype))
-
-
-@contextmanager
-def _eval_mode(module: nn.Module) -> Iterator[None]:
-    modes = [(part, part.training) for part in module.modules()]
-    module.eval()
-    try:
-        yield
-    finally:
-        for part, training in modes:
-            part.training = training
 
 
 def _relative_difference(expected: Tensor, got: Tensor) -> float:

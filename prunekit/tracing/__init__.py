@@ -5,6 +5,7 @@ from prunekit.tracing._copy import copy_module, has_memory
 from prunekit.tracing._factors import tracked
 from prunekit.tracing._inputs import Inputs, duplicate_inputs
 from prunekit.tracing._labels import MISPLACED, CheckingTable, LabelConflictError, LabelTable
+from prunekit.tracing._modes import eval_mode
 from prunekit.tracing._outputs import OF_EVERY_MODULE, named_outputs, named_parts, named_tensors, tensors_of
 from prunekit.tracing._reason import Reason
 from prunekit.tracing._records import LabelStore, OperationRecord, RunRecord
@@ -36,6 +37,7 @@ __all__ = [
     "describe_misfit",
     "device_of",
     "duplicate_inputs",
+    "eval_mode",
     "has_memory",
     "named_outputs",
     "named_parts",

@@ -82,6 +82,10 @@ class Inputs:
         sizes = {tensor.size(0) if tensor.dim() else None for tensor in self.tensors()}
         return sizes.pop() if len(sizes) == 1 else None
 
+    def n_examples(self) -> int | None:
+        """Return the size of the first dimension of the first tensor that has one, None if none has."""
+        return next((tensor.size(0) for tensor in self.tensors() if tensor.dim()), None)
+
     def with_batch(self, size: int) -> "Inputs":
         """Return inputs cut or repeated to a batch of ``size``."""
         return self.map(lambda tensor: torch.cat([tensor[:size]] * size)[:size] if tensor.dim() else tensor)

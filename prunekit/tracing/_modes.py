@@ -1,4 +1,4 @@
-"""Whether a network asks for its mode, training or eval."""
+"""The mode of a network, training or eval, and whether the network asks for it."""
 
 import sys
 import threading
@@ -105,3 +105,27 @@ def mode_readers() -> Iterator[ModeReaders]:
                 del _mode.readers[thread]
             if not _mode.readers:
                 del nn.Module.training
+
+
+@contextmanager
+def eval_mode(module: nn.Module) -> Iterator[None]:
+    """
+    Put a network in eval mode for a while.
+
+    Parameters
+    ----------
+    module : Module
+        The network.
+
+    Yields
+    ------
+    None
+        Afterwards every part is in the mode in which it was before.
+    """
+    modes = [(part, part.training) for part in module.modules()]
+    module.eval()
+    try:
+        yield
+    finally:
+        for part, training in modes:
+            part.training = training
