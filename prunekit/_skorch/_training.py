@@ -24,7 +24,9 @@ from prunekit.exceptions import TrainingError
 from prunekit.network import PrunableNetwork
 
 _SCORED = 64
-"""Mini-batches of a longer training that are scored, or a little more."""
+"""Mini-batches of a longer training that are scored, or as many examples, or a little more."""
+_LARGEST_STEP = 8
+"""Of so many examples at least one is watched in a mini-batch that is scored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,22 +124,35 @@ class Scoring(LossWatch):
     stage : str
         What is being trained, for the messages.
 
-    Attributes
-    ----------
-    every : int
-        Of so many mini-batches one is scored.
     """
 
     def __init__(self, network: PrunableNetwork, stage: str) -> None:
         super().__init__(stage)
         self.network = network
         self.seconds = 0.0
-        self.every, self._count = 1, 0
+        self._every, self._count = 1, 0
+
+    def spread(self, num_batches: int) -> None:
+        """
+        Look only at some examples, or mini-batches, of a longer training, evenly spread.
+
+        A few examples of each mini-batch are as good as all of a few mini-batches, and no step takes much longer.
+
+        Parameters
+        ----------
+        num_batches : int
+            Length of the training, 0 if it is not known.
+        """
+        every = max(1, num_batches // _SCORED)
+        if self.network.criterion.watch == "gates":
+            self.network.watch_every = min(every, _LARGEST_STEP)
+            every //= self.network.watch_every
+        self._every = every
 
     def on_batch_begin(self, net: NeuralNet, batch: Any = None, training: bool = False, **kwargs: Any) -> None:
         """Decide whether the batch is scored."""
         if training:
-            self.network.scoring = self._count % self.every == 0
+            self.network.scoring = self._count % self._every == 0
             self._count += 1
 
     def on_grad_computed(
@@ -299,7 +314,7 @@ class FineTuner:
         """
         start = time.perf_counter()
         self._scoring.seconds, self._scoring.stage = 0.0, stage
-        self._scoring.every = max(1, self._count_batches(epochs, num_batches) // _SCORED)
+        self._scoring.spread(self._count_batches(epochs, num_batches))
         first = len(self.net.history)
         for group in param_groups(self.net):
             group["lr"] = group.get("initial_lr", group["lr"])  # where a schedule of the last phase has left it
@@ -308,7 +323,7 @@ class FineTuner:
             self._run_epochs(epochs, num_batches)
         except KeyboardInterrupt:  # Ctrl-C, or a callback such as EarlyStopping
             self._interrupts.check()
-        self.network.scoring = True
+        self.network.scoring, self.network.watch_every = True, 1
         self.net.notify("on_train_end", **self._data)
         seconds = time.perf_counter() - start
         return Phase(_mean_loss(self.net.history[first:]), self._scoring.seconds, seconds - self._scoring.seconds)

@@ -32,8 +32,9 @@ class Read:
     positions : int
         Positions at which each example has each channel.
     values : tuple of Tensor
-        For gates one tensor of shape (n_examples, n_channels): activation times gradient, summed over positions. For
-        activations two of shape (n_channels,): the mean of the absolute value and the fraction of zeros.
+        For gates one tensor of shape (n_watched, n_channels): activation times gradient of the examples that are
+        watched, summed over positions. For activations two of shape (n_channels,): the mean of the absolute value and
+        the fraction of zeros.
     """
 
     weight: str
@@ -76,6 +77,8 @@ class Pass:
     ----------
     n_examples : int
         Examples in it.
+    watched : slice
+        Those of which gates are watched.
     reads : list of Read
         What each weight read.
     untold : set of str
@@ -83,6 +86,7 @@ class Pass:
     """
 
     n_examples: int
+    watched: slice = field(default_factory=lambda: slice(None))
     reads: list[Read] = field(default_factory=list)
     untold: set[str] = field(default_factory=set)
     counts: dict[str, int] = field(default_factory=dict)
@@ -126,6 +130,8 @@ class Gates:
     ----------
     active : bool
         Whether to watch at all.
+    every : int
+        Of so many examples of a mini-batch one is watched, by turns; of every mini-batch at least one.
 
     Notes
     -----
@@ -144,6 +150,8 @@ class Gates:
         needed: bool,
     ) -> None:
         self.active = True
+        self.every = 1
+        self._turn = 0
         self._needed = needed
         self._given_up = False
         self._module = module
@@ -267,7 +275,9 @@ class Gates:
                 self._learn_layouts(inputs)
             if self._watch == "activations" or self._is_fresh():
                 self._passes.clear()
-        self._current = Pass(n_examples)
+        step = min(self.every, n_examples)
+        self._current = Pass(n_examples, slice(self._turn % step, None, step))
+        self._turn += 1
 
     def _gate(self, data: Tensor, weight: str, dim: int, channels: int) -> Tensor:
         """Note what a weight reads, or have it noted in the backward pass."""
@@ -287,8 +297,8 @@ class Gates:
             data = data.view_as(data) if data.requires_grad else data.detach().requires_grad_()
 
             def note(gradient: Tensor) -> None:
-                terms = taylor_terms(source, gradient).movedim(channels, -1)
-                own = layout.split(terms, seen.n_examples)
+                parts = (layout.split(one.movedim(channels, -1), seen.n_examples) for one in (source, gradient))
+                own = taylor_terms(*(part[seen.watched] for part in parts))
                 sums = own.sum(tuple(range(1, own.dim() - 1))) if own.dim() > 2 else own
                 self._add(seen, Read(weight, dim, own[0, ..., 0].numel(), (sums,)))
 

@@ -20,9 +20,10 @@ class Gradients:
 
     def __init__(self, module: nn.Module, names: set[str]) -> None:
         self._module = module
-        self._names = names
         self._frozen: set[str] = set()
         self._taken: dict[str, Tensor] = {}
+        paths = {name: name.rpartition(".") for name, _ in module.named_parameters() if name in names}
+        self._holders = [(name, module.get_submodule(path), key) for name, (path, _, key) in paths.items()]
         for name, parameter in module.named_parameters():
             if name in names and not parameter.requires_grad:
                 self._frozen.add(name)
@@ -39,9 +40,10 @@ class Gradients:
             By the name of the parameter; those without a gradient are left out.
         """
         found = {}
-        for name, parameter in self._module.named_parameters():
-            gradient = self._taken.pop(name, parameter.grad)
-            if name in self._names and gradient is not None:
+        for name, part, key in self._holders:
+            parameter = part._parameters[key]
+            gradient = self._taken.pop(name, None if parameter is None else parameter.grad)
+            if gradient is not None:
                 found[name] = gradient
         return found
 

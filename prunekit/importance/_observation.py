@@ -1,6 +1,7 @@
 """What a criterion may look at after a backward pass."""
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -11,7 +12,47 @@ from torch.nn.modules.batchnorm import _NormBase
 from prunekit.exceptions import ParameterError, TrainingError
 from prunekit.importance._gates import Pass, Read
 from prunekit.importance.functional import sum_but, taylor_sums
-from prunekit.tracing import Axis, UnitGraph, named_tensors
+from prunekit.tracing import UnitGraph, named_tensors
+
+
+_AxisKey = tuple[str, int]
+"""Name of a parameter or buffer, and one of its dimensions."""
+
+
+class _Places:
+    """
+    Which entries of which dimensions are of which unit.
+
+    Parameters
+    ----------
+    graph : UnitGraph
+        Units of a network.
+    marked : ndarray of bool, shape (n_labels,)
+        Labels that count.
+    """
+
+    def __init__(self, graph: UnitGraph, marked: "np.ndarray[tuple[int], np.dtype[np.bool_]]") -> None:
+        self.axes: dict[_AxisKey, tuple[Tensor, Tensor, int]] = {}
+        self._joined: dict[tuple[tuple[_AxisKey, ...], torch.device], tuple[Tensor, Tensor]] = {}
+        for axis in graph.axes:
+            units = np.where(marked[axis.labels], graph.unit_of_label[axis.labels], -1)
+            entries = np.flatnonzero(units >= 0)
+            if entries.size:
+                own = torch.from_numpy(entries), torch.from_numpy(units[entries]), axis.size
+                self.axes[axis.tensor, axis.dim] = own
+
+    def joined(self, axes: tuple[_AxisKey, ...], device: torch.device) -> tuple[Tensor, Tensor]:
+        """Return which entries of several axes, one after the other, count, and of which unit they are."""
+        key = (axes, device)
+        if key not in self._joined:
+            found, units, start = [], [], 0
+            for axis in axes:
+                entries, own, size = self.axes[axis]
+                found.append(entries + start)
+                units.append(own)
+                start += size
+            self._joined[key] = torch.cat(found).to(device), torch.cat(units).to(device)
+        return self._joined[key]
 
 
 class UnitSums:
@@ -27,28 +68,15 @@ class UnitSums:
     def __init__(self, graph: UnitGraph) -> None:
         self.n_units = graph.n_units
         self._graph = graph
-        self._consumers = self._plan(graph, graph.consumers)
-        self._producers = self._plan(graph, graph.producers)
-        self._places: dict[tuple[tuple[tuple[str, int], ...], torch.device], tuple[Tensor, Tensor]] = {}
-
-    @staticmethod
-    def _plan(
-        graph: UnitGraph, marked: "np.ndarray[tuple[int], np.dtype[np.bool_]]"
-    ) -> list[tuple[Axis, Tensor, Tensor]]:
-        found = []
-        for axis in graph.axes:
-            units = np.where(marked[axis.labels], graph.unit_of_label[axis.labels], -1)
-            indices = np.flatnonzero(units >= 0)
-            if indices.size:
-                found.append((axis, torch.from_numpy(indices), torch.from_numpy(units[indices])))
-        return found
+        self._consumers = _Places(graph, graph.consumers)
+        self._producers = _Places(graph, graph.producers)
 
     @cached_property
     def consumer_dims(self) -> dict[str, set[int]]:
         """Names of the parameters and buffers that read channels of units, and along which dimensions."""
         found: dict[str, set[int]] = {}
-        for axis, _, _ in self._consumers:
-            found.setdefault(axis.tensor, set()).add(axis.dim)
+        for name, dim in self._consumers.axes:
+            found.setdefault(name, set()).add(dim)
         return found
 
     def of_reads(self, reads: Sequence[Read], values: Sequence[Tensor]) -> Tensor:
@@ -68,7 +96,7 @@ class UnitSums:
             The sums.
         """
         device = values[0].device
-        channels, units = self._placed(tuple((read.weight, read.dim) for read in reads), device)
+        channels, units = self._consumers.joined(tuple((read.weight, read.dim) for read in reads), device)
         joined = values[0] if len(values) == 1 else torch.cat([value.to(device) for value in values], -1)
         total = joined.new_zeros((*joined.shape[:-1], self.n_units))
         return total.index_add_(-1, units, joined[..., channels])
@@ -89,27 +117,10 @@ class UnitSums:
         Tensor, shape (n_channels,)
             At least 1.
         """
-        channels, units = self._placed(((read.weight, read.dim),), like.device)
+        channels, units = self._consumers.joined(((read.weight, read.dim),), like.device)
         counts = like.new_ones(like.size(-1))
         counts[channels] = torch.bincount(units, minlength=self.n_units)[units].to(counts)
         return counts
-
-    def _placed(self, axes: tuple[tuple[str, int], ...], device: torch.device) -> tuple[Tensor, Tensor]:
-        """Return which entries of the channels of several axes, one after the other, are of which unit."""
-        key = (axes, device)
-        if key not in self._places:
-            channels, units, start = [], [], 0
-            for name, dim in axes:
-                indices, own, size = self._by_dim[name, dim]
-                channels.append(indices + start)
-                units.append(own)
-                start += size
-            self._places[key] = torch.cat(channels).to(device), torch.cat(units).to(device)
-        return self._places[key]
-
-    @cached_property
-    def _by_dim(self) -> dict[tuple[str, int], tuple[Tensor, Tensor, int]]:
-        return {(axis.tensor, axis.dim): (indices, units, axis.size) for axis, indices, units in self._consumers}
 
     def over_consumers(self, sums: Callable[[str, int], Tensor | None]) -> Tensor:
         """
@@ -126,7 +137,7 @@ class UnitSums:
         Tensor, shape (n_units,)
             The sums.
         """
-        return self._sum(self._consumers, sums)
+        return self._sum(self._consumers, self._consumers.axes, sums)
 
     def over_producers(self, sums: Callable[[str, int], Tensor | None]) -> Tensor:
         """
@@ -142,7 +153,7 @@ class UnitSums:
         Tensor, shape (n_units,)
             The sums.
         """
-        return self._sum(self._producers, sums)
+        return self._sum(self._producers, self._producers.axes, sums)
 
     def over(self, names: set[str], sums: Callable[[str, int], Tensor | None]) -> Tensor:
         """
@@ -160,23 +171,21 @@ class UnitSums:
         Tensor, shape (n_units,)
             The sums.
         """
-        return self._sum([entry for entry in self._all if entry[0].tensor in names], sums)
+        return self._sum(self._all, [axis for axis in self._all.axes if axis[0] in names], sums)
 
     @cached_property
-    def _all(self) -> list[tuple[Axis, Tensor, Tensor]]:
-        return self._plan(self._graph, np.ones(self._graph.unit_of_label.size, dtype=bool))
+    def _all(self) -> _Places:
+        return _Places(self._graph, np.ones(self._graph.unit_of_label.size, dtype=bool))
 
-    def _sum(self, plan: list[tuple[Axis, Tensor, Tensor]], sums: Callable[[str, int], Tensor | None]) -> Tensor:
-        total: Tensor | None = None
-        for axis, indices, units in plan:
-            line = sums(axis.tensor, axis.dim)
-            if line is None:
-                continue
-            if total is None:  # squares of tiny losses must not underflow
-                total = torch.zeros(self.n_units, device=line.device, dtype=wide_type(line))
-            own = line.to(total.device, total.dtype)[indices.to(total.device)]
-            total.index_add_(0, units.to(total.device), own)
-        return torch.zeros(self.n_units, dtype=torch.float64) if total is None else total
+    def _sum(self, places: _Places, axes: Iterable[_AxisKey], sums: Callable[[str, int], Tensor | None]) -> Tensor:
+        lines = {axis: line for axis in axes if (line := sums(*axis)) is not None}
+        if not lines:
+            return torch.zeros(self.n_units, dtype=torch.float64)
+        first = next(iter(lines.values()))
+        entries, units = places.joined(tuple(lines), first.device)
+        values = torch.cat([line.to(first.device) for line in lines.values()])[entries]
+        total = torch.zeros(self.n_units, device=first.device, dtype=wide_type(first))  # squares must not underflow
+        return total.index_add_(0, units, values.to(total.dtype))
 
 
 def wide_type(values: Tensor) -> torch.dtype:
@@ -194,6 +203,11 @@ def wide_type(values: Tensor) -> torch.dtype:
         float64, or float32 on MPS.
     """
     return torch.float32 if values.device.type == "mps" else torch.float64
+
+
+def _is_finite(values: Tensor) -> bool:
+    """Tell whether all values are finite, in one pass: a sum with one that is not is not finite either."""
+    return math.isfinite(values.sum(dtype=wide_type(values)))
 
 
 class Observation:
@@ -243,14 +257,15 @@ class Observation:
         TrainingError
             If it is not finite, with the name of the parameter.
         """
-        tensors = named_tensors(self._module)
 
         def first_order(name: str, dim: int) -> Tensor | None:
             gradient = self._gradients.get(name)
-            return None if gradient is None else taylor_sums(tensors[name].detach(), gradient, dim)
+            if gradient is None:
+                return None
+            return taylor_sums(self._module.get_parameter(name).detach(), gradient, dim)
 
         sums = self._sums.over_consumers(first_order)
-        if not bool(torch.isfinite(sums).all()):
+        if not _is_finite(sums):
             broken = [name for name, value in self._gradients.items() if not bool(torch.isfinite(value).all())]
             what = f"the gradient of '{broken[0]}'" if broken else "a product of weight and gradient"
             raise TrainingError(
@@ -267,11 +282,11 @@ class Observation:
     @cached_property
     def gates(self) -> Tensor:
         """
-        Derivative of each example's loss with respect to each unit's gate, shape (n_examples, n_units).
+        Derivative of each watched example's loss with respect to each unit's gate, shape (n_watched, n_units).
 
         The gate is a factor of one on the channels of the unit where weights read them; the loss is the mean over the
-        examples of the mini-batch, and each example's part of it is taken times their number. The mean over examples is
-        `taylor_sums`, up to what a penalty on the weights adds there.
+        examples of the mini-batch, and each example's part of it is taken times their number. The mean over all
+        examples is `taylor_sums`, up to what a penalty on the weights adds there.
 
         Raises
         ------
@@ -283,7 +298,7 @@ class Observation:
     @cached_property
     def mean_gates(self) -> Tensor:
         """
-        The same with the mean over positions and channels of a unit in place of the sum, shape (n_examples, n_units).
+        The same with the mean over positions and channels of a unit in place of the sum, shape (n_watched, n_units).
 
         What several weights read of a unit is added.
 
@@ -368,9 +383,9 @@ class Observation:
         n_examples = sum(one.n_examples for one in self._passes)
         parts = [self._sums.of_reads(one.reads, [value(read) for read in one.reads]) for one in self._passes]
         gates = n_examples * (parts[0] if len(parts) == 1 else torch.cat(parts))
-        if not bool(torch.isfinite(gates).all()):
+        if not _is_finite(gates):
             reads = [read for one in self._passes for read in one.reads]
-            name = next(read.weight for read in reversed(reads) if not bool(torch.isfinite(read.values[0]).all()))
+            name = next(read.weight for read in reversed(reads) if not _is_finite(read.values[0]))
             raise TrainingError(
                 f"Scoring needs finite activations and gradients. Got NaN or infinity in what '{name}' reads instead. "
                 "Lower the learning rate, clip gradients, or look for NaN in the data."
