@@ -254,6 +254,8 @@ class Taylor2(Criterion):
         self._squares: Tensor | None = None
         self._sketch: Sketch | None = None
         self._single = False
+        self._rows: list[Tensor] = []
+        self._n_pending = 0
 
     def observe(self, observation: Observation) -> None:
         """
@@ -269,6 +271,19 @@ class Taylor2(Criterion):
             self.reset()
             self._single = single
         values = observation.gates if single else observation.taylor_sums.unsqueeze(0)
+        self._rows.append(values)
+        self._n_pending += values.numel()
+        self._count += len(values)
+        self._examples += len(values) if single else observation.batch_size
+        if self._n_pending > _PENDING:
+            self._take_in()
+
+    def _take_in(self) -> None:
+        """Add up the rows that were only kept so far; many at once take less time than each by itself."""
+        if not self._rows:
+            return
+        values = torch.cat(self._rows)
+        self._rows, self._n_pending = [], 0
         if self._sketch is None:
             self._sketch = Sketch(values.size(1), values.device)
         self._sketch.add(values)
@@ -276,8 +291,6 @@ class Taylor2(Criterion):
         total, squares = wide.sum(0), wide.square().sum(0)
         self._total = total if self._total is None else self._total + total
         self._squares = squares if self._squares is None else self._squares + squares
-        self._count += len(values)
-        self._examples += len(values) if single else observation.batch_size
 
     def importance(self) -> FloatArray:
         """
@@ -300,9 +313,9 @@ class Taylor2(Criterion):
             First-order gains are left out: they do not add up, for no loss sinks below its minimum, and those on a few
             mini-batches of training data are the first to be untrue of other data.
         """
+        mean, second = self._moments()
         assert self._sketch is not None
         assert self._total is not None
-        mean, second = self._moments()
         alone = removal_estimate(mean.clamp(max=0.0), second, 1.0).double().cpu().numpy()
         if self._single:
             rows = self._sketch.rows(None) / np.float32(self._count**0.5)
@@ -313,6 +326,7 @@ class Taylor2(Criterion):
 
     def _moments(self) -> tuple[Tensor, Tensor]:
         """Return the mean of the derivatives by the gates, and what stands for the mean second derivative."""
+        self._take_in()
         assert self._total is not None
         assert self._squares is not None
         mean, second = self._total / self._count, self._squares / self._count
@@ -320,6 +334,10 @@ class Taylor2(Criterion):
             variance = (second - mean.square()).clamp(min=0) * (self._count / max(self._count - 1, 1))
             second = variance * (self._examples / self._count)
         return mean, second
+
+
+_PENDING = 1 << 19
+"""Numbers that are kept before they are added up."""
 
 
 class TaylorActivation(_MeanCriterion):

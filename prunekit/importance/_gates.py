@@ -1,6 +1,7 @@
 """What each example says of each unit, seen where weights read the unit's channels."""
 
 import functools
+import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -63,6 +64,8 @@ class _Layout:
         """Return values of shape (n_examples, ...) with the channels last."""
         if values.dim() == 1:
             return values.unsqueeze(0)
+        if self.dim == 0 and values.size(0) == n_examples:
+            return values
         sizes = (n_examples, -1) if self.outer else (-1, n_examples)
         parts: Tensor = values.unflatten(self.dim, sizes)
         return parts.movedim(self.dim + (not self.outer), 0)
@@ -83,6 +86,8 @@ class Pass:
         What each weight read.
     untold : set of str
         Weights that read without gradients where others read with them.
+    data : dict
+        What was read, until its gradient was taken.
     """
 
     n_examples: int
@@ -90,6 +95,7 @@ class Pass:
     reads: list[Read] = field(default_factory=list)
     untold: set[str] = field(default_factory=set)
     counts: dict[str, int] = field(default_factory=dict)
+    data: dict["_Key", Tensor] = field(default_factory=dict)
 
     def key(self, weight: str) -> "_Key":
         """Return the name of a weight and how often it has read before in this pass."""
@@ -207,6 +213,8 @@ class Gates:
             If a weight got a gradient from what could not be seen.
         """
         passes, self._passes = self._passes, []
+        for one in passes:
+            one.data.clear()  # the graph, and with it the hooks, may live on
         hidden = {name for one in passes for name in one.untold}.intersection(gradients)
         if hidden:
             self._give_up(
@@ -293,14 +301,18 @@ class Gates:
             layout = self._layout(key, seen.n_examples)
             if layout is None:
                 return data
-            source = data.detach()  # the hook must not hold the tensor that it hangs on
+            seen.data[key] = data.detach()  # the hook must not hold the tensor that it hangs on
             data = data.view_as(data) if data.requires_grad else data.detach().requires_grad_()
 
             def note(gradient: Tensor) -> None:
-                parts = (layout.split(one.movedim(channels, -1), seen.n_examples) for one in (source, gradient))
-                own = taylor_terms(*(part[seen.watched] for part in parts))
-                sums = own.sum(tuple(range(1, own.dim() - 1))) if own.dim() > 2 else own
-                self._add(seen, Read(weight, dim, own[0, ..., 0].numel(), (sums,)))
+                if key in seen.data:
+                    parts = (
+                        layout.split(one.movedim(channels, -1), seen.n_examples)[seen.watched]
+                        for one in (seen.data[key], gradient)
+                    )
+                    terms = taylor_terms(*parts)
+                    sums = terms.sum(tuple(range(1, terms.dim() - 1))) if terms.dim() > 2 else terms
+                    self._add(seen, Read(weight, dim, math.prod(terms.shape[1:-1]), (sums,)))
 
             data.register_hook(note)
         else:

@@ -33,7 +33,7 @@ class _Places:
 
     def __init__(self, graph: UnitGraph, marked: "np.ndarray[tuple[int], np.dtype[np.bool_]]") -> None:
         self.axes: dict[_AxisKey, tuple[Tensor, Tensor, int]] = {}
-        self._joined: dict[tuple[tuple[_AxisKey, ...], torch.device], tuple[Tensor, Tensor]] = {}
+        self._joined: dict[tuple[tuple[_AxisKey, ...], torch.device], tuple[Tensor | None, Tensor]] = {}
         for axis in graph.axes:
             units = np.where(marked[axis.labels], graph.unit_of_label[axis.labels], -1)
             entries = np.flatnonzero(units >= 0)
@@ -41,8 +41,8 @@ class _Places:
                 own = torch.from_numpy(entries), torch.from_numpy(units[entries]), axis.size
                 self.axes[axis.tensor, axis.dim] = own
 
-    def joined(self, axes: tuple[_AxisKey, ...], device: torch.device) -> tuple[Tensor, Tensor]:
-        """Return which entries of several axes, one after the other, count, and of which unit they are."""
+    def joined(self, axes: tuple[_AxisKey, ...], device: torch.device) -> tuple[Tensor | None, Tensor]:
+        """Return which entries of several axes, one after the other, count (None: all), and of which unit they are."""
         key = (axes, device)
         if key not in self._joined:
             found, units, start = [], [], 0
@@ -51,8 +51,18 @@ class _Places:
                 found.append(entries + start)
                 units.append(own)
                 start += size
-            self._joined[key] = torch.cat(found).to(device), torch.cat(units).to(device)
+            every = torch.cat(found)
+            self._joined[key] = None if len(every) == start else every.to(device), torch.cat(units).to(device)
         return self._joined[key]
+
+    def sum(self, axes: tuple[_AxisKey, ...], lines: Sequence[Tensor], n_units: int, dtype: torch.dtype) -> Tensor:
+        """Return the sums for each unit, shape (..., n_units), of values for the entries of axes, (..., size)."""
+        device = lines[0].device
+        entries, units = self.joined(axes, device)
+        values = lines[0] if len(lines) == 1 else torch.cat([line.to(device) for line in lines], -1)
+        if entries is not None:
+            values = values[..., entries]
+        return values.new_zeros((*values.shape[:-1], n_units), dtype=dtype).index_add_(-1, units, values.to(dtype))
 
 
 class UnitSums:
@@ -95,11 +105,8 @@ class UnitSums:
         Tensor, shape (..., n_units)
             The sums.
         """
-        device = values[0].device
-        channels, units = self._consumers.joined(tuple((read.weight, read.dim) for read in reads), device)
-        joined = values[0] if len(values) == 1 else torch.cat([value.to(device) for value in values], -1)
-        total = joined.new_zeros((*joined.shape[:-1], self.n_units))
-        return total.index_add_(-1, units, joined[..., channels])
+        axes = tuple((read.weight, read.dim) for read in reads)
+        return self._consumers.sum(axes, values, self.n_units, values[0].dtype)
 
     def channels_of(self, read: Read, like: Tensor) -> Tensor:
         """
@@ -119,7 +126,7 @@ class UnitSums:
         """
         channels, units = self._consumers.joined(((read.weight, read.dim),), like.device)
         counts = like.new_ones(like.size(-1))
-        counts[channels] = torch.bincount(units, minlength=self.n_units)[units].to(counts)
+        counts[slice(None) if channels is None else channels] = torch.bincount(units)[units].to(counts)
         return counts
 
     def over_consumers(self, sums: Callable[[str, int], Tensor | None]) -> Tensor:
@@ -181,11 +188,8 @@ class UnitSums:
         lines = {axis: line for axis in axes if (line := sums(*axis)) is not None}
         if not lines:
             return torch.zeros(self.n_units, dtype=torch.float64)
-        first = next(iter(lines.values()))
-        entries, units = places.joined(tuple(lines), first.device)
-        values = torch.cat([line.to(first.device) for line in lines.values()])[entries]
-        total = torch.zeros(self.n_units, device=first.device, dtype=wide_type(first))  # squares must not underflow
-        return total.index_add_(0, units, values.to(total.dtype))
+        dtype = wide_type(next(iter(lines.values())))  # squares of tiny losses must not underflow
+        return places.sum(tuple(lines), list(lines.values()), self.n_units, dtype)
 
 
 def wide_type(values: Tensor) -> torch.dtype:

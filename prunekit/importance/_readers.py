@@ -1,7 +1,7 @@
 """Where weights read channels: the functions of PyTorch that contract data with a weight."""
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,43 +48,58 @@ class ReaderMode(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run one function of PyTorch, on gated data if it reads units."""
         kwargs = kwargs or {}
-        names = {self._weights[id(leaf)] for leaf in (*args, *kwargs.values()) if id(leaf) in self._weights}
+        reader = _READERS.get(func)
+        if reader is not None:
+            args, kwargs = self._gated(reader, args, kwargs)
+            return func(*args, **kwargs)
         if func is F.multi_head_attention_forward:
             return self._attend(args, kwargs)
-        if func in _READERS:
-            given, named = list(args), dict(kwargs)
-            self._gate_data(_READERS[func], given, named)
-            return func(*given, **named)
         result = func(*args, **kwargs)
-        names |= {self._weights[id(leaf)] for leaf in self._nested(args) if id(leaf) in self._weights}
-        if names and func not in _NO_READERS and any(self._is_new(leaf) for leaf in tree_leaves(result)):
-            self._unseen(min(names), getattr(func, "__qualname__", repr(func)))
+        name = self._given(args, kwargs)
+        if name is not None and func not in _NO_READERS and any(self._is_new(leaf) for leaf in tree_leaves(result)):
+            self._unseen(name, getattr(func, "__qualname__", repr(func)))
         return result
 
-    @staticmethod
-    def _nested(args: tuple[Any, ...]) -> Iterator[Any]:
+    def _given(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str | None:
+        """Return the name of a weight that a function is given, by itself or in a list."""
+        weights = self._weights  # this runs at every function, so no generators
         for arg in args:
+            if id(arg) in weights:
+                return weights[id(arg)]
             if isinstance(arg, list | tuple):
-                yield from arg
+                for leaf in arg:
+                    if id(leaf) in weights:
+                        return weights[id(leaf)]
+        for arg in kwargs.values():
+            if id(arg) in weights:
+                return weights[id(arg)]
+        return None
 
     def _is_new(self, leaf: Any) -> bool:
         return isinstance(leaf, Tensor) and id(leaf) not in self._weights
 
-    def _gate_data(self, reader: "_Reader", args: list[Any], kwargs: dict[str, Any]) -> None:
-        """Replace data that a weight reads by what the gate makes of it."""
-
-        def find(position: int) -> tuple[Any, Any]:
-            return (args, position) if position < len(args) else (kwargs, reader.names[position])
-
+    def _gated(
+        self, reader: "_Reader", args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[Sequence[Any], dict[str, Any]]:
+        """Return arguments in which data that a weight reads are replaced by what the gate makes of them."""
+        given: Sequence[Any] = args
         for contraction in reader.contractions:
-            holder, key = find(contraction.weight)
-            weight = holder[key]
+            weight, data = (
+                given[position] if position < len(given) else kwargs[reader.names[position]]
+                for position in (contraction.weight, contraction.data)
+            )
             name = self._weights.get(id(weight))
-            if name is not None:
-                holder, key = find(contraction.data)
-                weight_dim, data_dim = contraction.dims(weight.dim(), holder[key].dim())
-                if weight_dim in self._dims[name]:
-                    holder[key] = self._gate(holder[key], name, weight_dim, data_dim)
+            if name is None:
+                continue
+            weight_dim, data_dim = contraction.dims(weight.dim(), data.dim())
+            if weight_dim not in self._dims[name]:
+                continue
+            data = self._gate(data, name, weight_dim, data_dim)
+            if contraction.data < len(given):
+                given = [*given[: contraction.data], data, *given[contraction.data + 1 :]]
+            else:
+                kwargs = {**kwargs, reader.names[contraction.data]: data}
+        return given, kwargs
 
     def _attend(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         """Run torch's attention up to what its last projection reads, gate that, and project."""
