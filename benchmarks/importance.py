@@ -39,6 +39,7 @@ from benchmarks.zoo import RESULTS, _line, describe_part
 from benchmarks.zoo_common import quiet
 from benchmarks.zoo_torch_pruning import output_layers
 from prunekit import PrunableNetwork
+from prunekit._skorch._training import score_every
 from prunekit.exceptions import ParameterError
 from prunekit.importance import CRITERIA, Criterion, Magnitude, Observation, Taylor, Taylor2, Together, oracle
 from prunekit.tracing import UnitGraph
@@ -184,6 +185,12 @@ class Cost:
         Medians without and with scoring.
     ratio, ratio_low, ratio_high : float
         Median and quartiles of the ratios of the pairs.
+    every : int
+        Of so many mini-batches `TaylorPruner` scores one in a fine-tuning of `PHASE` mini-batches.
+    phase_pairs : int
+        Pairs of so many steps, one of which is scored.
+    phase_ratio, phase_low, phase_high : float
+        Median and quartiles of their ratios.
     message : str
         Why there is nothing.
     """
@@ -197,6 +204,11 @@ class Cost:
     ratio: float | None = None
     ratio_low: float | None = None
     ratio_high: float | None = None
+    every: int | None = None
+    phase_pairs: int | None = None
+    phase_ratio: float | None = None
+    phase_low: float | None = None
+    phase_high: float | None = None
     message: str = ""
 
 
@@ -548,6 +560,8 @@ COST_BATCH_SIZE = 64
 COST_SECONDS = 8.0
 COST_PAIRS = (21, 201)
 """Least and largest number of pairs; in between `COST_SECONDS` decide."""
+PHASE = 128
+"""Mini-batches of a fine-tuning between two prunings."""
 COST_PRUNED = 0.25
 """Of the units, that are masked meanwhile."""
 
@@ -564,7 +578,7 @@ def cost(case: Case, options: argparse.Namespace) -> Iterator[Cost]:
             _time(row, case, make())
         except ParameterError as error:
             row.message = str(error)
-        print(f"{case.net} {label}: a step takes {_cell(row.ratio)} of one without scoring", flush=True)
+        print(f"{case.net} {label}: {_cell(row.ratio)}, in fine-tuning {_cell(row.phase_ratio)}", flush=True)
         yield row
 
 
@@ -585,7 +599,9 @@ def _time(row: Cost, case: Case, criterion: Criterion) -> None:
         network: torch.optim.SGD(network.module.parameters(), 1e-3, momentum=0.9) for network in {scored, plain}
     }
 
-    def step_ms(network: PrunableNetwork, with_score: bool, batch: tuple[Tensor, Tensor]) -> float:
+    def step_ms(network: PrunableNetwork, with_score: bool, number: int) -> float:
+        batch = batches[number % len(batches)]
+        network.scoring = with_score
         start = time.perf_counter()
         F.cross_entropy(network(batch[0]), batch[1]).backward()
         if with_score:
@@ -594,17 +610,32 @@ def _time(row: Cost, case: Case, criterion: Criterion) -> None:
         optimizers[network].zero_grad()
         return (time.perf_counter() - start) * 1e3
 
-    kinds = [(plain, False), (scored, True)]
-    warm = min(step_ms(*kind, batches[0]) for _ in range(5) for kind in kinds)
-    n_pairs = int(np.clip(COST_SECONDS * 1e3 / (2 * warm), *COST_PAIRS))
-    times: dict[bool, list[float]] = {False: [], True: []}
-    for number in range(n_pairs):
-        for network, with_score in kinds if number % 2 else reversed(kinds):
-            times[with_score].append(step_ms(network, with_score, batches[number % len(batches)]))
-    ratios = [scoring / without for scoring, without in zip(times[True], times[False], strict=True)]
-    row.n_pairs = n_pairs
-    row.plain_ms, row.scoring_ms = statistics.median(times[False]), statistics.median(times[True])
-    row.ratio_low, row.ratio, row.ratio_high = statistics.quantiles(ratios, n=4)
+    def pairs(every: int) -> tuple[list[float], list[float]]:
+        """Return the times of so many steps without scoring and with one of them scored, by turns."""
+
+        def phase_ms(network: PrunableNetwork, with_score: bool, number: int) -> float:
+            return sum(step_ms(network, with_score and step == 0, number + step) for step in range(every))
+
+        kinds = [(plain, False), (scored, True)]
+        warm = min(phase_ms(*kind, 0) for _ in range(max(5 // every, 1)) for kind in kinds)
+        times: dict[bool, list[float]] = {False: [], True: []}
+        for number in range(int(np.clip(COST_SECONDS * 1e3 / (2 * warm), *COST_PAIRS))):
+            for network, with_score in kinds if number % 2 else reversed(kinds):
+                times[with_score].append(phase_ms(network, with_score, number * every))
+        return times[False], times[True]
+
+    without, with_score = pairs(1)
+    row.n_pairs = len(without)
+    row.plain_ms, row.scoring_ms = statistics.median(without), statistics.median(with_score)
+    row.ratio_low, row.ratio, row.ratio_high = _quartiles(without, with_score)
+    row.every = score_every(scored, PHASE, COST_BATCH_SIZE)
+    without, with_score = pairs(row.every)
+    row.phase_pairs = len(without)
+    row.phase_low, row.phase_ratio, row.phase_high = _quartiles(without, with_score)
+
+
+def _quartiles(without: list[float], with_score: list[float]) -> list[float]:
+    return statistics.quantiles([more / less for less, more in zip(without, with_score, strict=True)], n=4)
 
 
 def _masked(module: nn.Module, batch: tuple[Tensor, Tensor], criterion: Criterion) -> PrunableNetwork:
@@ -711,7 +742,9 @@ what is within its standard deviation (or its own) in italics; `oracle` takes no
 """
 _COST = """\
 Forward pass, backward pass and a step of SGD with momentum on 64 images in training mode, with a quarter of the units
-masked; medians and quartiles of paired runs. `(no scoring)` is a criterion that does nothing.
+masked; medians and quartiles of paired runs. `ratio` is a step that is scored to one that is not; `phase_ratio` is what
+scoring adds to a fine-tuning of 128 mini-batches, of which `TaylorPruner` scores one in `every`. `(no scoring)` is a
+criterion that does nothing.
 
 """
 _SUMMARIES = {

@@ -249,7 +249,6 @@ class PrunableNetwork(nn.Module):
         self._forward_hook = self.module.register_forward_pre_hook(self._before_forward, prepend=True, with_kwargs=True)
         self._gates = self._watched()
         self._scoring = True
-        self._watch_every = 1
 
     def _watched(self) -> Gates | None:
         """Watch activations if the criterion looks at them."""
@@ -321,27 +320,9 @@ class PrunableNetwork(nn.Module):
             self._gates.active = value
 
     @property
-    def watch_every(self) -> int:
-        """
-        Of so many examples of a mini-batch one is watched, by turns, for a criterion that looks at single examples.
-
-        A positive integer, 1 by default; more saves time where there are many mini-batches. Of every mini-batch at
-        least one example is watched. For other criteria it means nothing.
-
-        Raises
-        ------
-        ParameterError
-            If it is set to something below 1.
-        ParameterTypeError
-            If it is set to something else than an integer.
-        """
-        return self._watch_every
-
-    @watch_every.setter
-    def watch_every(self, value: int) -> None:
-        self._watch_every = check_integer("watch_every", value, "PrunableNetwork", 1)
-        if self._gates is not None:
-            self._gates.every = self._watch_every
+    def sees_examples(self) -> bool:
+        """Whether the criterion looks at single examples, and they could be seen so far."""
+        return self._gates is not None and self._gates.seeing and self.criterion.watch == "gates"
 
     # -- looking ------------------------------------------------------------------------------------------------------
 

@@ -174,7 +174,7 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
     ``"taylor_activation"`` and ``"taylor"``.
 
     The scoring pass runs with the running statistics of batch norm and without dropout layers. Of a longer fine-tuning
-    about 64 mini-batches are scored.
+    about 2048 examples are scored, or 64 mini-batches if the criterion looks at no single examples.
 
     Everything runs in skorch's own training loop: callbacks, samplers, gradient scaling and the device work as in the
     net. Each fine-tuning is to callbacks what a ``partial_fit`` is; callbacks that stop a training early stop the

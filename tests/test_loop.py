@@ -24,7 +24,7 @@ from prunekit.exceptions import (
     ParameterError,
     TrainingError,
 )
-from prunekit.importance import Criterion
+from prunekit.importance import Criterion, Fisher
 from tests.nets_skorch import (
     Perceptron,
     assert_same,
@@ -230,6 +230,27 @@ def test_of_a_long_fine_tuning_some_mini_batches_are_scored(dense, table):
     settings = {"score_batches": 1, "finetune_batches": 130, "step": 0.2, "target_reduction": 0.2, "final_epochs": 0}
     quick(FrozenEstimator(dense), criterion=Scored(), **settings).fit(*table)
     assert len(Scored.seen) == 1 + 65  # every second one
+
+
+class Watched(Fisher):
+    """Notes how many examples there were in every mini-batch scored."""
+
+    seen: ClassVar[list] = []
+
+    def observe(self, observation):
+        Watched.seen.append(len(observation.gates))
+        super().observe(observation)
+
+
+def test_of_a_long_fine_tuning_some_examples_are_scored(dense, table):
+    Watched.seen = []
+    settings = {"score_batches": 1, "finetune_batches": 130, "step": 0.2, "target_reduction": 0.2, "final_epochs": 0}
+    quick(FrozenEstimator(dense), criterion=Watched(), **settings).fit(*table)
+    tuned = Watched.seen[1:]
+    every = 130 // -(-2048 // tuned[0])
+    assert every > 1
+    assert len(tuned) == -(-130 // every)
+    assert sum(tuned) > 2000
 
 
 def test_without_fine_tuning_only_the_mask_changes(dense, table):

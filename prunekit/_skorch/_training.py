@@ -23,10 +23,32 @@ from prunekit._skorch._nets import bare_module, param_groups
 from prunekit.exceptions import TrainingError
 from prunekit.network import PrunableNetwork
 
-_SCORED = 64
-"""Mini-batches of a longer training that are scored, or as many examples, or a little more."""
-_LARGEST_STEP = 8
-"""Of so many examples at least one is watched in a mini-batch that is scored."""
+_SCORED_BATCHES = 64
+_SCORED_EXAMPLES = 2048
+
+
+def score_every(network: PrunableNetwork, num_batches: int, batch_size: int) -> int:
+    """
+    Return of how many mini-batches of a training one is scored.
+
+    About 2048 examples are enough if the criterion looks at single ones, else about 64 mini-batches.
+
+    Parameters
+    ----------
+    network : PrunableNetwork
+        What is trained.
+    num_batches : int
+        Length of the training.
+    batch_size : int
+        Examples in a mini-batch.
+
+    Returns
+    -------
+    int
+        1 for a short training.
+    """
+    wanted = -(-_SCORED_EXAMPLES // max(batch_size, 1)) if network.sees_examples else _SCORED_BATCHES
+    return max(1, num_batches // wanted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,30 +152,30 @@ class Scoring(LossWatch):
         super().__init__(stage)
         self.network = network
         self.seconds = 0.0
-        self._every, self._count = 1, 0
+        self._length, self._every, self._count = 0, 1, 0
 
-    def spread(self, num_batches: int) -> None:
+    def begin(self, num_batches: int, stage: str) -> None:
         """
-        Look only at some examples, or mini-batches, of a longer training, evenly spread.
-
-        A few examples of each mini-batch are as good as all of a few mini-batches, and no step takes much longer.
+        Begin a training, of which, if it is long, a part will be scored that is evenly spread.
 
         Parameters
         ----------
         num_batches : int
             Length of the training, 0 if it is not known.
+        stage : str
+            What is being trained, for the messages.
         """
-        every = max(1, num_batches // _SCORED)
-        if self.network.criterion.watch == "gates":
-            self.network.watch_every = min(every, _LARGEST_STEP)
-            every //= self.network.watch_every
-        self._every = every
+        self.seconds, self.stage = 0.0, stage
+        self._length, self._count = num_batches, 0
 
     def on_batch_begin(self, net: NeuralNet, batch: Any = None, training: bool = False, **kwargs: Any) -> None:
         """Decide whether the batch is scored."""
-        if training:
-            self.network.scoring = self._count % self._every == 0
-            self._count += 1
+        if not training:
+            return
+        if self._count == 0:
+            self._every = score_every(self.network, self._length, get_len(unpack_data(batch)[0]))
+        self.network.scoring = self._count % self._every == 0
+        self._count += 1
 
     def on_grad_computed(
         self, net: NeuralNet, named_parameters: Any, batch: Any = None, training: bool = False, **kwargs: Any
@@ -313,8 +335,7 @@ class FineTuner:
             Loss and times.
         """
         start = time.perf_counter()
-        self._scoring.seconds, self._scoring.stage = 0.0, stage
-        self._scoring.spread(self._count_batches(epochs, num_batches))
+        self._scoring.begin(self._count_batches(epochs, num_batches), stage)
         first = len(self.net.history)
         for group in param_groups(self.net):
             group["lr"] = group.get("initial_lr", group["lr"])  # where a schedule of the last phase has left it
@@ -323,7 +344,7 @@ class FineTuner:
             self._run_epochs(epochs, num_batches)
         except KeyboardInterrupt:  # Ctrl-C, or a callback such as EarlyStopping
             self._interrupts.check()
-        self.network.scoring, self.network.watch_every = True, 1
+        self.network.scoring = True
         self.net.notify("on_train_end", **self._data)
         seconds = time.perf_counter() - start
         return Phase(_mean_loss(self.net.history[first:]), self._scoring.seconds, seconds - self._scoring.seconds)

@@ -33,9 +33,8 @@ class Read:
     positions : int
         Positions at which each example has each channel.
     values : tuple of Tensor
-        For gates one tensor of shape (n_watched, n_channels): activation times gradient of the examples that are
-        watched, summed over positions. For activations two of shape (n_channels,): the mean of the absolute value and
-        the fraction of zeros.
+        For gates one tensor of shape (n_examples, n_channels): activation times gradient, summed over positions. For
+        activations two of shape (n_channels,): the mean of the absolute value and the fraction of zeros.
     """
 
     weight: str
@@ -80,8 +79,6 @@ class Pass:
     ----------
     n_examples : int
         Examples in it.
-    watched : slice
-        Those of which gates are watched.
     reads : list of Read
         What each weight read.
     untold : set of str
@@ -91,7 +88,6 @@ class Pass:
     """
 
     n_examples: int
-    watched: slice = field(default_factory=lambda: slice(None))
     reads: list[Read] = field(default_factory=list)
     untold: set[str] = field(default_factory=set)
     counts: dict[str, int] = field(default_factory=dict)
@@ -136,8 +132,6 @@ class Gates:
     ----------
     active : bool
         Whether to watch at all.
-    every : int
-        Of so many examples of a mini-batch one is watched, by turns; of every mini-batch at least one.
 
     Notes
     -----
@@ -156,8 +150,6 @@ class Gates:
         needed: bool,
     ) -> None:
         self.active = True
-        self.every = 1
-        self._turn = 0
         self._needed = needed
         self._given_up = False
         self._module = module
@@ -173,6 +165,11 @@ class Gates:
         self._layouts: dict[_Key, _Layout] = {}
         self._probed: dict[_Key, Tensor] | None = None
         self._attach()
+
+    @property
+    def seeing(self) -> bool:
+        """Whether everything that is to be watched could be seen so far."""
+        return not self._given_up
 
     def check(self, inputs: Inputs) -> None:
         """
@@ -283,9 +280,7 @@ class Gates:
                 self._learn_layouts(inputs)
             if self._watch == "activations" or self._is_fresh():
                 self._passes.clear()
-        step = min(self.every, n_examples)
-        self._current = Pass(n_examples, slice(self._turn % step, None, step))
-        self._turn += 1
+        self._current = Pass(n_examples)
 
     def _gate(self, data: Tensor, weight: str, dim: int, channels: int) -> Tensor:
         """Note what a weight reads, or have it noted in the backward pass."""
@@ -305,14 +300,13 @@ class Gates:
             data = data.view_as(data) if data.requires_grad else data.detach().requires_grad_()
 
             def note(gradient: Tensor) -> None:
-                if key in seen.data:
-                    parts = (
-                        layout.split(one.movedim(channels, -1), seen.n_examples)[seen.watched]
-                        for one in (seen.data[key], gradient)
-                    )
-                    terms = taylor_terms(*parts)
-                    sums = terms.sum(tuple(range(1, terms.dim() - 1))) if terms.dim() > 2 else terms
-                    self._add(seen, Read(weight, dim, math.prod(terms.shape[1:-1]), (sums,)))
+                read = seen.data.get(key)
+                if not _keeps_graph():  # as autograd lets go what it saved: memory that can be used again at once
+                    seen.data.pop(key, None)
+                if read is not None:
+                    own = layout.split(taylor_terms(read, gradient).movedim(channels, -1), seen.n_examples)
+                    sums = own.sum(tuple(range(1, own.dim() - 1))) if own.dim() > 2 else own
+                    self._add(seen, Read(weight, dim, math.prod(own.shape[1:-1]), (sums,)))
 
             data.register_hook(note)
         else:
@@ -389,6 +383,12 @@ class Gates:
 
 _SINGLE = _Layout(0, outer=False)
 """Of a mini-batch of one example, which may have no dimension of its own."""
+
+
+def _keeps_graph() -> bool:
+    """Tell whether the backward pass that is running may be run again."""
+    ask = getattr(torch._C._autograd, "_get_current_graph_task_keep_graph", None)
+    return ask is None or bool(ask())
 
 
 def _wide(values: Tensor) -> Tensor:

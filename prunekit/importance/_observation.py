@@ -14,7 +14,6 @@ from prunekit.importance._gates import Pass, Read
 from prunekit.importance.functional import sum_but, taylor_sums
 from prunekit.tracing import UnitGraph, named_tensors
 
-
 _AxisKey = tuple[str, int]
 """Name of a parameter or buffer, and one of its dimensions."""
 
@@ -286,11 +285,11 @@ class Observation:
     @cached_property
     def gates(self) -> Tensor:
         """
-        Derivative of each watched example's loss with respect to each unit's gate, shape (n_watched, n_units).
+        Derivative of each example's loss with respect to each unit's gate, shape (n_examples, n_units).
 
         The gate is a factor of one on the channels of the unit where weights read them; the loss is the mean over the
-        examples of the mini-batch, and each example's part of it is taken times their number. The mean over all
-        examples is `taylor_sums`, up to what a penalty on the weights adds there.
+        examples of the mini-batch, and each example's part of it is taken times their number. The mean over examples is
+        `taylor_sums`, up to what a penalty on the weights adds there.
 
         Raises
         ------
@@ -302,7 +301,7 @@ class Observation:
     @cached_property
     def mean_gates(self) -> Tensor:
         """
-        The same with the mean over positions and channels of a unit in place of the sum, shape (n_watched, n_units).
+        The same with the mean over positions and channels of a unit in place of the sum, shape (n_examples, n_units).
 
         What several weights read of a unit is added.
 
