@@ -87,7 +87,7 @@ class Budget:
     n_units: int | None = None
 
 
-BUDGETS = {"efficientnet_lite0": Budget(256, 400, 300)}
+BUDGETS = {"efficientnet_lite0": Budget(512, 400, 300)}
 
 MODES = ("eval", "train")
 IMAGES = ("same", "disjoint")

@@ -220,8 +220,8 @@ class Taylor2(Criterion):
     Fisher information, as in Theis et al. 2018 [1]_) stands for the second derivative. For a set of units
     :math:`g_n` is their sum, so that units :math:`u` and :math:`v` which are removed together add
     :math:`\overline{g_{n,u} g_{n,v}}`. Units are therefore chosen one after the other, each with those in mind that
-    were chosen before, by :math:`\max(-\overline{g_n}, 0) + \frac12 \overline{g_n^2}` and these products, which are
-    shrunk as far as their noise demands (Schäfer and Strimmer 2005 [3]_).
+    were chosen before, by :math:`\frac12 \overline{g_n^2}` and these products, which are shrunk as far as their noise
+    demands (Schäfer and Strimmer 2005 [3]_). The first-order term is left out there: see `together`.
 
     Over mini-batches of :math:`B` independent examples the covariance of the means of :math:`g_n` is that of
     :math:`g_n` divided by :math:`B`.
@@ -305,18 +305,19 @@ class Taylor2(Criterion):
 
     def together(self) -> Together:
         """
-        Return what it costs to remove several units, without what their removal promises.
+        Return what it costs to remove several units, by the second-order term.
 
         Returns
         -------
         Together
-            First-order gains are left out: they do not add up, for no loss sinks below its minimum, and those on a few
-            mini-batches of training data are the first to be untrue of other data.
+            The first-order term is left out. Its gains do not add up, for no loss sinks below its minimum, and of a
+            unit of little curvature its sampling error is larger than the curvature, so that it would order many such
+            units by noise.
         """
-        mean, second = self._moments()
+        _, second = self._moments()
         assert self._sketch is not None
         assert self._total is not None
-        alone = removal_estimate(mean.clamp(max=0.0), second, 1.0).double().cpu().numpy()
+        alone = (0.5 * second).double().cpu().numpy()
         if self._single:
             rows = self._sketch.rows(None) / np.float32(self._count**0.5)
         else:
