@@ -1,6 +1,7 @@
 """`PrunableNetwork`: score, prune, verify and compact any network inside of one's own training loop."""
 
 import inspect
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -451,7 +452,7 @@ class PrunableNetwork(nn.Module):
 
     # -- pruning ------------------------------------------------------------------------------------------------------
 
-    def update_score(self, batch_size: int | None = None) -> None:
+    def update_score(self, batch_size: int | None = None, loss_scale: float = 1.0) -> None:
         """
         Take the gradients of one backward pass into the importance; call it after ``backward``, before ``zero_grad``.
 
@@ -459,18 +460,27 @@ class PrunableNetwork(nn.Module):
         ----------
         batch_size : int, default=None
             Examples in the mini-batch, by default the size of the first dimension of the last forward pass's input.
+        loss_scale : float, default=1.0
+            What the loss was multiplied by before ``backward``, ``scaler.get_scale()`` with a `torch.amp.GradScaler`;
+            call this before ``scaler.unscale_``. If it is not 1, a mini-batch whose gradients are not finite is left
+            out, as the scaler leaves out its step.
 
         Raises
         ------
         TrainingError
             If there are no gradients, or if they are not finite; the importance is unchanged then.
+        ParameterError
+            If a parameter is not positive.
+        ParameterTypeError
+            If a parameter has the wrong type.
         """
+        scale = check_interval("loss_scale", loss_scale, "update_score", 0.0, math.inf, "neither")
         gradients = self._gradients.collect()
         if not gradients and self.criterion.needs_gradients:
             raise TrainingError(
                 "update_score() needs gradients and found none. Call loss.backward() before it, zero_grad() after it."
             )
-        self._observe(gradients, batch_size)
+        self._observe(gradients, batch_size, scale)
 
     def reset_score(self) -> None:
         """Forget the mini-batches scored so far."""
@@ -672,10 +682,13 @@ class PrunableNetwork(nn.Module):
 
     # -- inside -------------------------------------------------------------------------------------------------------
 
-    def _observe(self, gradients: dict[str, Tensor], batch_size: int | None = None) -> None:
+    def _observe(self, gradients: dict[str, Tensor], batch_size: int | None = None, loss_scale: float = 1.0) -> None:
         size = self._batch_size if batch_size is None else check_integer("batch_size", batch_size, "update_score", 1)
         passes = [] if self._gates is None else self._gates.take(gradients)
-        self.criterion.observe(Observation(self.module, self._sums, gradients, size, passes))
+        observation = Observation(self.module, self._sums, gradients, size, passes, loss_scale)
+        if loss_scale != 1.0 and not observation.is_finite:
+            return
+        self.criterion.observe(observation)
         self._num_scored += 1
 
     def _ranking(self) -> Ranking:

@@ -1,12 +1,13 @@
 import signal
 import threading
+from types import SimpleNamespace
 from typing import ClassVar
 
 import numpy as np
 import pytest
 import torch
 from sklearn.frozen import FrozenEstimator
-from skorch import NeuralNet
+from skorch import NeuralNet, NeuralNetClassifier
 from skorch.callbacks import (
     Callback,
     Checkpoint,
@@ -15,7 +16,7 @@ from skorch.callbacks import (
     ProgressBar,
     TrainEndCheckpoint,
 )
-from skorch.dataset import ValidSplit
+from skorch.dataset import ValidSplit, unpack_data
 from torch import nn
 from torch.optim.lr_scheduler import OneCycleLR
 
@@ -251,6 +252,46 @@ def test_of_a_long_fine_tuning_some_examples_are_scored(dense, table):
     assert every > 1
     assert len(tuned) == -(-130 // every)
     assert sum(tuned) > 2000
+
+
+class Scaled(NeuralNetClassifier):
+    """Scales its losses as skorch's AccelerateMixin does in half precision."""
+
+    last_scale: ClassVar[float] = 1.0
+
+    def __init__(self, *args, accelerator=None, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.accelerator = accelerator
+
+    def train_step_single(self, batch, **fit_params):
+        self._set_training(True)
+        inputs, labels = unpack_data(batch)
+        outputs = self.infer(inputs, **fit_params)
+        loss = self.get_loss(outputs, labels, X=inputs, training=True)
+        self.accelerator.scaler.scale(loss).backward()
+        Scaled.last_scale = self.accelerator.scaler.get_scale()
+        return {"loss": loss, "y_pred": outputs}
+
+    def _step_optimizer(self, step_fn):
+        step_fn()
+        self.accelerator.scaler.step(self.optimizer_)
+        self.accelerator.scaler.update()
+
+
+def test_scaled_losses_score_alike(table):
+    """Whatever the scale; and the largest one, with which float32 overflows, is lowered."""
+    found = []
+    for scale in (1.0, 1024.0, 2.0**127):
+        torch.manual_seed(0)
+        accelerator = SimpleNamespace(scaler=torch.amp.GradScaler("cpu", init_scale=scale))
+        params = make_classifier(max_epochs=1, criterion__reduction="sum", lr=0.001).get_params(deep=False)
+        net = Scaled(accelerator=accelerator, **params).fit(*table)
+        net.accelerator.scaler.update(scale)
+        pruner = quick(FrozenEstimator(net), score_batches=40, finetune_batches=30).fit(*table)
+        assert Scaled.last_scale == scale if scale < 2.0**127 else Scaled.last_scale < scale
+        found.append(pruner.importances_)
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-3)
+    assert np.isfinite(found[2]).all()
 
 
 def test_without_fine_tuning_only_the_mask_changes(dense, table):

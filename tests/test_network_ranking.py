@@ -124,3 +124,43 @@ def test_scores_may_go_on_after_a_removal() -> None:
 def test_wrong_parameters(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ParameterError, match=message):
         _network(**options)
+
+
+# ---------------------------------------------------------------- scaled losses
+
+
+@pytest.mark.parametrize("criterion", ["taylor", "taylor2", "fisher", "taylor_activation"])
+def test_a_scaled_loss_gives_the_same_importances(criterion: str) -> None:
+    found = []
+    for scale in (1.0, 1024.0):
+        network, x = _network(criterion)
+        scaler = torch.amp.GradScaler("cpu", init_scale=scale)
+        scaler.scale(network(x).square().sum(1).mean()).backward()
+        network.update_score(loss_scale=scaler.get_scale())
+        found.append(network.importances)
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-5)
+
+
+@pytest.mark.parametrize("criterion", ["taylor", "fisher"])
+def test_an_overflow_of_the_scaled_loss_is_left_out(criterion: str) -> None:
+    network, x = _network(criterion)
+    _score(network, x)
+    before = network.importances
+    network.module.zero_grad()
+    (network(x).square().sum(1).mean() * float("inf")).backward()
+    network.update_score(loss_scale=65536.0)
+    assert network.num_scored == 1
+    np.testing.assert_array_equal(network.importances, before)
+    network.module.zero_grad()
+    _score(network, x)
+    assert network.num_scored == 2
+
+
+@pytest.mark.parametrize("scale", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_loss_scale_must_be_positive(scale: float) -> None:
+    network, x = _network()
+    network(x).sum().backward()
+    with pytest.raises(
+        ParameterError, match=r"The 'loss_scale' parameter of update_score must be a number in \(0, inf\)"
+    ):
+        network.update_score(loss_scale=scale)

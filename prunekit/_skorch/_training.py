@@ -185,10 +185,20 @@ class Scoring(LossWatch):
             return
         start = time.perf_counter()
         try:
-            self.network.update_score()
+            self.network.update_score(loss_scale=_loss_scale(net))
         except TrainingError as exc:
             raise TrainingError(f"{exc} It happened {_where(net)} of {self.stage}.") from exc
         self.seconds += time.perf_counter() - start
+
+
+def _scaler(net: NeuralNet) -> Any:
+    """Return what scales the losses of a net of skorch's `AccelerateMixin` in half precision, None of all others."""
+    return getattr(getattr(net, "accelerator", None), "scaler", None)
+
+
+def _loss_scale(net: NeuralNet) -> float:
+    scaler = _scaler(net)
+    return 1.0 if scaler is None else float(scaler.get_scale())
 
 
 def _where(net: NeuralNet) -> str:
@@ -304,7 +314,7 @@ class FineTuner:
                         f"The loss is {loss} while the importance of the filters is estimated. "
                         "Look for weights of the network or values in X and y that are not finite."
                     )
-                self.network.update_score()
+                self._update_score()
                 size = get_len(unpack_data(batch)[0])
                 total, num_samples = total + loss * size, num_samples + size
         finally:
@@ -348,6 +358,15 @@ class FineTuner:
         self.net.notify("on_train_end", **self._data)
         seconds = time.perf_counter() - start
         return Phase(_mean_loss(self.net.history[first:]), self._scoring.seconds, seconds - self._scoring.seconds)
+
+    def _update_score(self) -> None:
+        """Score the last mini-batch; lower the loss scale if it left nothing finite, as a step would."""
+        before = self.network.num_scored
+        scale = _loss_scale(self.net)
+        self.network.update_score(loss_scale=scale)
+        if self.network.num_scored == before:
+            scaler = _scaler(self.net)
+            scaler.update(scale * scaler.get_backoff_factor())
 
     def forget_momentum(self) -> None:
         """Start the optimizer anew, after weights were put back."""

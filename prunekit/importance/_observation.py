@@ -210,7 +210,7 @@ def wide_type(values: Tensor) -> torch.dtype:
 
 def _is_finite(values: Tensor) -> bool:
     """Tell whether all values are finite, in one pass: a sum with one that is not is not finite either."""
-    return math.isfinite(values.sum(dtype=wide_type(values)))
+    return math.isfinite((values.abs() if values.is_complex() else values).sum(dtype=wide_type(values)))
 
 
 class Observation:
@@ -229,6 +229,8 @@ class Observation:
         Examples in the mini-batch.
     passes : sequence of Pass, default=()
         What weights read, for a criterion that watches it.
+    loss_scale : float, default=1.0
+        What the loss was multiplied by before the backward pass.
     """
 
     def __init__(
@@ -238,12 +240,23 @@ class Observation:
         gradients: dict[str, Tensor],
         batch_size: int,
         passes: Sequence[Pass] = (),
+        loss_scale: float = 1.0,
     ) -> None:
         self.batch_size = batch_size
         self._module = module
         self._sums = sums
         self._gradients = gradients
         self._passes = passes
+        self._loss_scale = loss_scale
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether all gradients are, of parameters and of what weights read."""
+        values = [
+            *self._gradients.values(),
+            *(value for one in self._passes for read in one.reads for value in read.values),
+        ]
+        return all(_is_finite(value) for value in values)
 
     @property
     def n_units(self) -> int:
@@ -267,7 +280,7 @@ class Observation:
                 return None
             return taylor_sums(self._module.get_parameter(name).detach(), gradient, dim)
 
-        sums = self._sums.over_consumers(first_order)
+        sums = self._sums.over_consumers(first_order) / self._loss_scale
         if not _is_finite(sums):
             broken = [name for name, value in self._gradients.items() if not bool(torch.isfinite(value).all())]
             what = f"the gradient of '{broken[0]}'" if broken else "a product of weight and gradient"
@@ -385,7 +398,7 @@ class Observation:
             )
         n_examples = sum(one.n_examples for one in self._passes)
         parts = [self._sums.of_reads(one.reads, [value(read) for read in one.reads]) for one in self._passes]
-        gates = n_examples * (parts[0] if len(parts) == 1 else torch.cat(parts))
+        gates = n_examples / self._loss_scale * (parts[0] if len(parts) == 1 else torch.cat(parts))
         if not _is_finite(gates):
             reads = [read for one in self._passes for read in one.reads]
             name = next(read.weight for read in reversed(reads) if not _is_finite(read.values[0]))
