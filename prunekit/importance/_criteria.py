@@ -47,6 +47,8 @@ class Criterion(ABC):
         `Observation.zero_fractions`).
     watch_needed : bool
         Whether networks where that cannot be seen are refused; if not, `Observation.has_gates` is False for them.
+    measure : str
+        What the importance is, in words for the axis of a plot; by default its name stands there.
 
     Examples
     --------
@@ -71,6 +73,7 @@ class Criterion(ABC):
     needs_gradients: ClassVar[bool] = True
     watch: Watch = "nothing"
     watch_needed: bool = True
+    measure: ClassVar[str] = ""
 
     normalization: Normalization | None = None
 
@@ -176,6 +179,7 @@ class Taylor(_MeanCriterion):
     """
 
     name = "taylor"
+    measure = "mean square of the estimated change of the loss"
 
     def _value(self, observation: Observation) -> Tensor:
         return squared_taylor(observation.taylor_sums)
@@ -192,6 +196,7 @@ class TaylorAbs(_MeanCriterion):
     """
 
     name = "taylor_abs"
+    measure = "mean size of the estimated change of the loss"
 
     def _value(self, observation: Observation) -> Tensor:
         return observation.taylor_sums.abs()
@@ -239,6 +244,7 @@ class Taylor2(Criterion):
     """
 
     name = "taylor2"
+    measure = "estimated change of the loss"
 
     def __init__(self, moments: Moments = "auto", normalization: Normalization | None = None) -> None:
         self.moments = check_choice("moments", moments, type(self).__name__, MOMENTS)
@@ -362,6 +368,7 @@ class TaylorActivation(_MeanCriterion):
     """
 
     name = "taylor_activation"
+    measure = "mean size of the estimated change of the loss"
     watch = "gates"
 
     def __init__(self, normalization: Normalization | None = "l2") -> None:
@@ -387,6 +394,7 @@ class TaylorPerExample(_MeanCriterion):
     """
 
     name = "taylor_per_example"
+    measure = "mean size of the estimated change of the loss"
     watch = "gates"
 
     def _value(self, observation: Observation) -> Tensor:
@@ -409,6 +417,7 @@ class Fisher(_MeanCriterion):
     """
 
     name = "fisher"
+    measure = "estimated change of the loss"
     watch = "gates"
 
     def _value(self, observation: Observation) -> Tensor:

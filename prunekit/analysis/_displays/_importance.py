@@ -29,13 +29,6 @@ if TYPE_CHECKING:
 
 _OWNER = "ImportanceDisplay"
 _CHANGE = "estimated change of the loss"
-_MEASURES = {
-    "taylor": f"mean square of the {_CHANGE}",
-    "taylor2": _CHANGE,
-    "fisher": _CHANGE,
-    **dict.fromkeys(("taylor_abs", "taylor_activation", "taylor_per_example"), f"mean size of the {_CHANGE}"),
-}
-"""What criteria measure that do not measure something of their own."""
 _INCHES_WIDE = 5.0
 _GOLDEN = (5**0.5 - 1) / 2
 
@@ -277,8 +270,7 @@ class ImportanceDisplay:
 
 def _measure_of(criterion: Criterion) -> str:
     """Return what a criterion measures."""
-    name = criterion.name or type(criterion).__name__
-    measure = _MEASURES.get(name, f"by {name}")
+    measure = criterion.measure or f"by {criterion.name or type(criterion).__name__}"
     return f"{measure}; {criterion.normalization}-normalised in each layer" if criterion.normalization else measure
 
 
