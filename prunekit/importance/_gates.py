@@ -289,9 +289,11 @@ class Gates:
         if self._probed is not None:
             self._probed[key] = data.detach().movedim(channels, -1).clone()
         elif self._watch == "activations":
-            values = data.detach().movedim(channels, -1).flatten(0, -2)
-            statistics = (_wide(values).abs().mean(0), (values == 0).float().mean(0))
-            self._add(seen, Read(weight, dim, max(values.size(0) // seen.n_examples, 1), statistics))
+            sizes = _wide(data.detach().movedim(channels, -1)).abs()
+            others, count = tuple(range(sizes.dim() - 1)), math.prod(sizes.shape[:-1])
+            sums = [values.sum(others) if others else values for values in (sizes, sizes.sign())]
+            statistics = sums[0] / count, 1.0 - sums[1] / count
+            self._add(seen, Read(weight, dim, max(count // seen.n_examples, 1), statistics))
         elif torch.is_grad_enabled():
             layout = self._layout(key, seen.n_examples)
             if layout is None:
