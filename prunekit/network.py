@@ -241,6 +241,7 @@ class PrunableNetwork(nn.Module):
         self._selector = Selector(graph, constraints)
         self._sums = UnitSums(graph)
         self._masks = Masks(self.module, graph)
+        self._masks_hold = False  # whether nothing changes weights for a while
         self._norms = MaskedNorms(self.module, graph)
         self._removed = np.zeros(graph.n_units, dtype=bool)
         self._num_scored = 0
@@ -573,12 +574,15 @@ class PrunableNetwork(nn.Module):
             )
         removed = self._removed.copy()
         removed[listed] = True
-        with self._masks.zeroed(removed) as changed:
-            self._norms.update(removed)
-            try:
+        self.apply_masks()
+        outside, self._masks_hold = self._masks_hold, True
+        try:
+            with self._masks.zeroed(removed) as changed:
+                self._norms.update(removed)
                 yield None if self._norms.is_active else changed
-            finally:
-                self._norms.update(self._removed)
+        finally:
+            self._norms.update(self._removed)
+            self._masks_hold = outside
 
     def snapshot(self) -> NetworkSnapshot:
         """
@@ -765,7 +769,8 @@ class PrunableNetwork(nn.Module):
         return self._inputs.map(follow)
 
     def _before_forward(self, module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
-        self.apply_masks()
+        if not self._masks_hold:
+            self.apply_masks()
         self._gradients.begin()
         self._batch_size = Inputs(args, kwargs).n_examples() or self._batch_size
 

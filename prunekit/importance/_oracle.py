@@ -101,7 +101,7 @@ def oracle(
                 return loss(run(), targets)
 
         run = partial(network.predict, *given.args, **given.kwargs)
-        with recording:
+        with network.without([]), recording:
             result = value(run)
         before = float(result)
         if not np.isfinite(before):

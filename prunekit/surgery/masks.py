@@ -36,6 +36,7 @@ class Masks:
     def __init__(self, module: nn.Module, graph: UnitGraph) -> None:
         self._module = module
         self._graph = graph
+        self._stays = graph.kept_labels(np.zeros(graph.n_units, dtype=bool))
         self._removed: dict[str, list[tuple[int, Tensor]]] = {}
         self._handles: dict[str, RemovableHandle] = {}
 
@@ -49,7 +50,8 @@ class Masks:
             Removed units.
         """
         tensors = named_tensors(self._module)
-        self._removed = self._read_by(removed, tensors)
+        self._stays = self._graph.kept_labels(removed)
+        self._removed = self._read_by(~self._stays, tensors)
         self.remove_hooks()
         for name in self._removed:
             if tensors[name].requires_grad:
@@ -59,12 +61,12 @@ class Masks:
     @contextmanager
     def zeroed(self, removed: NDArray[np.bool_]) -> Iterator[tuple[Tensor, ...]]:
         """
-        Zero the weights of units for a while.
+        Zero the weights of more units for a while.
 
         Parameters
         ----------
         removed : ndarray of bool, shape (n_units,)
-            Removed units.
+            Removed units, among them all that are removed already, whose weights are zero.
 
         Yields
         ------
@@ -73,7 +75,7 @@ class Masks:
         """
         tensors = named_tensors(self._module)
         saved: list[tuple[Tensor, int, Tensor, Tensor]] = []
-        read = self._read_by(removed, tensors)
+        read = self._read_by(self._stays & ~self._graph.kept_labels(removed), tensors)
         try:
             for name, entries in read.items():
                 weight = tensors[name].data
@@ -85,12 +87,11 @@ class Masks:
             for weight, dim, indices, values in reversed(saved):
                 weight.index_copy_(dim, indices, values)
 
-    def _read_by(self, removed: NDArray[np.bool_], tensors: dict[str, Tensor]) -> dict[str, list[tuple[int, Tensor]]]:
-        """Return the weights that read removed units: dimension and indices by the name of the tensor."""
-        stays = self._graph.kept_labels(removed)
+    def _read_by(self, labels: NDArray[np.bool_], tensors: dict[str, Tensor]) -> dict[str, list[tuple[int, Tensor]]]:
+        """Return the weights that read some labels: dimension and indices by the name of the tensor."""
         found: dict[str, list[tuple[int, Tensor]]] = {}
         for axis in self._graph.axes:
-            gone = np.flatnonzero(~stays[axis.labels] & self._graph.consumers[axis.labels])
+            gone = np.flatnonzero(labels[axis.labels] & self._graph.consumers[axis.labels])
             if gone.size:
                 indices = torch.from_numpy(gone).to(tensors[axis.tensor].device)
                 found.setdefault(axis.tensor, []).append((axis.dim, indices))

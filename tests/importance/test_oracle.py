@@ -331,8 +331,13 @@ def test_the_oracle_of_careless_networks(way: str) -> None:
         assert found[unit] == pytest.approx(expected, abs=1e-7)
 
 
-def test_the_oracle_does_not_compute_what_a_unit_does_not_reach() -> None:
-    network, calls = PrunableNetwork(PlainCNN(), torch.randn(2, 3, 8, 8), criterion="random"), []
+@pytest.mark.parametrize("removed", [[], [0, 5, 9]], ids=["whole", "pruned"])
+def test_the_oracle_does_not_compute_what_a_unit_does_not_reach(removed: list[int]) -> None:
+    values = np.ones(14)
+    values[removed] = 0.0
+    network, calls = PrunableNetwork(PlainCNN(), torch.randn(2, 3, 8, 8), criterion=Given(values)), []
+    network.update_prunables(len(removed))
+    first = int((network.support & (network.graph.first_layers == network.graph.first_layers[0])).sum())
 
     class Counting(TorchDispatchMode):
         def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -341,6 +346,7 @@ def test_the_oracle_does_not_compute_what_a_unit_does_not_reach() -> None:
 
     with Counting():  # sees what the oracle really runs
         oracle(network, [(torch.randn(4, 3, 8, 8), torch.zeros(4, dtype=torch.long))], F.cross_entropy)
-    # the network once, the second convolution for each of the 8 units of the first, the head for all 14
-    assert sum("convolution" in call for call in calls) == 2 + 8
-    assert sum("addmm" in call for call in calls) == 1 + 14
+    # the network once, the second convolution for each unit of the first, the head for all
+    assert first == (6 if removed else 8)
+    assert sum("convolution" in call for call in calls) == 2 + first
+    assert sum("addmm" in call for call in calls) == 1 + 14 - len(removed)
