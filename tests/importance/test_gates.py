@@ -189,6 +189,32 @@ def test_gradients_of_several_backward_passes() -> None:
         network.update_score()
 
 
+@nets
+def test_a_graph_that_is_run_twice_counts_twice(name: str) -> None:
+    network, x = _make(name, Watching())
+    loss = _loss(network(x))
+    loss.backward(retain_graph=True)
+    loss.backward()
+    network.update_score()
+    once, _ = _make(name, Watching())
+    _loss(once(x)).backward()
+    once.update_score()
+    torch.testing.assert_close(network.criterion.gates, 2 * once.criterion.gates, rtol=1e-5, atol=1e-6)
+
+
+def test_activations_are_let_go_in_the_backward_pass() -> None:
+    """As autograd does with what it saved, though the loss, and with it the graph, lives on."""
+    network, x = _make("plain", Watching())
+    loss = _loss(network(x))
+    assert network._gates is not None
+    seen: list[Any] = []
+    network._gates._add = lambda one, read, add=network._gates._add: (seen.append(one), add(one, read))
+    loss.backward()
+    assert len(seen) == 2
+    assert not any(one.data for one in seen)
+    assert loss.grad_fn is not None
+
+
 def test_frozen_layers_are_watched() -> None:
     """Also where nothing that comes before a weight has gradients."""
     trained, x = _make("residual", Watching())
