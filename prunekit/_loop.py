@@ -15,7 +15,7 @@ from prunekit._skorch import FineTuner, Phase, Validation
 from prunekit.cost import RESOURCES, Resource
 from prunekit.exceptions import ParameterError, TrainingError
 from prunekit.network import NetworkSnapshot, PrunableNetwork
-from prunekit.schedules import Schedule
+from prunekit.schedules import Schedule, max_to_prune
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,7 +227,8 @@ class PruningLoop:
         """Mask the least important units; the scores start anew."""
         self._keep_importances()
         before = self._network.support.copy()
-        num_pruned = self._network.prune_to(aim, of=self._settings.resource)
+        limit = max_to_prune(self._settings.schedule)
+        num_pruned = self._network.prune_to(aim, of=self._settings.resource, max_to_prune=limit)
         self._removed_in[before & ~self._network.support] = iteration
         return num_pruned
 

@@ -510,7 +510,7 @@ class PrunableNetwork(nn.Module):
         limit = check_integer("max_to_prune", max_to_prune, "update_prunables", 0)
         return self._remove(self._selector.choose_at_most(self._ranking(), self._removed, limit))
 
-    def prune_to(self, reduction: float, of: Resource = "params") -> int:
+    def prune_to(self, reduction: float, of: Resource = "params", max_to_prune: int | None = None) -> int:
         """
         Mask the least important units until a reduction is reached, and start scoring anew.
 
@@ -520,6 +520,8 @@ class PrunableNetwork(nn.Module):
             Fraction of the dense network that is to be gone, in [0, 1).
         of : {"params", "macs", "filters", "memory"}, default="params"
             Of what.
+        max_to_prune : int, default=None
+            How many units to mask at most, though the reduction is not reached. None: as many as it takes.
 
         Returns
         -------
@@ -534,11 +536,19 @@ class PrunableNetwork(nn.Module):
         """
         resource = _resource(of)
         target = check_interval("reduction", reduction, "prune_to", 0, 1, "left")
-        return self._remove(
-            self._selector.choose(
-                self._ranking(), self._removed, lambda removed: self._reduction_of(resource, removed) >= target
-            )
-        )
+        limit = None if max_to_prune is None else check_integer("max_to_prune", max_to_prune, "prune_to", 0)
+        before = int(self._removed.sum())
+
+        def is_enough(removed: NDArray[np.bool_]) -> bool:
+            if limit is not None and int(removed.sum()) - before >= limit:
+                return True
+            return self._reduction_of(resource, removed) >= target
+
+        ranking = self._ranking()
+        chosen = self._selector.choose(ranking, self._removed, is_enough)
+        if limit is not None and int(chosen.sum()) - before > limit:  # round sizes take several at once
+            chosen = self._selector.choose_at_most(ranking, self._removed, limit)
+        return self._remove(chosen)
 
     def apply_masks(self) -> None:
         """Set the weights that read removed units to zero; every forward pass does so by itself."""

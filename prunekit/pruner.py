@@ -28,7 +28,7 @@ from prunekit.cost import RESOURCES, Resource
 from prunekit.exceptions import ParameterError, TargetError
 from prunekit.importance import make_criterion
 from prunekit.network import Comparison, PrunableNetwork
-from prunekit.schedules import Schedule, as_schedule
+from prunekit.schedules import Schedule, as_schedule, max_to_prune
 from prunekit.surgery import NORMS, Constraints, Norms
 
 __all__ = ["TaylorPruner"]
@@ -70,8 +70,9 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
         Fraction of ``reduction_of`` to remove, in (0, 1).
     reduction_of : {"params", "macs", "filters", "memory"}, default="params"
         What the target counts: parameters, multiply-adds, filters, or bytes of weights and activations.
-    step : float or Schedule, default=0.05
-        Largest reduction per iteration, or a schedule object such as `LinearSchedule`.
+    step : float, {"linear", "cubic", "geometric", "one_shot"}, Schedule or callable, default=0.05
+        Largest reduction per iteration, or a schedule of `prunekit.schedules`, by name or as an object, or a function
+        of the number of iterations done, the reduction reached and the target, which returns the reduction to aim at.
     criterion : str or Criterion, default="taylor2"
         How the importance of a unit is estimated.
     score_batches : int, default=None
@@ -224,7 +225,7 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
         *,
         target_reduction: float = 0.5,
         reduction_of: Resource = "params",
-        step: float | Schedule = 0.05,
+        step: float | str | Schedule | Callable[[int, float, float], float] = 0.05,
         criterion: Any = "taylor2",
         score_batches: int | None = None,
         finetune_epochs: int = 1,
@@ -548,10 +549,17 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
             min_score = check_interval("min_score", min_score, _OWNER, -math.inf, math.inf, closed="neither")
         if max_score_drop is not None:
             max_score_drop = check_interval("max_score_drop", max_score_drop, _OWNER, 0.0, math.inf, closed="left")
+        schedule = as_schedule(self.step, _OWNER)
+        limit = max_to_prune(schedule)
+        if limit is not None and self.round_to is not None and limit < self.round_to:
+            raise ParameterError(
+                f"The 'step' parameter of {_OWNER} must be a schedule that removes at least {self.round_to} units an "
+                f"iteration, since 'round_to' keeps multiples of that. Got {self.step!r} instead."
+            )
         return LoopSettings(
             target=check_interval("target_reduction", self.target_reduction, _OWNER, 0.0, 1.0, closed="neither"),
             resource=cast("Resource", check_choice("reduction_of", self.reduction_of, _OWNER, RESOURCES)),
-            schedule=as_schedule(self.step, _OWNER),
+            schedule=schedule,
             score_batches=score_batches,
             finetune_epochs=check_integer("finetune_epochs", self.finetune_epochs, _OWNER, 0),
             finetune_batches=finetune_batches,

@@ -6,6 +6,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import torch
+from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 from skorch import NeuralNet, NeuralNetClassifier
 from skorch.callbacks import (
@@ -26,6 +27,7 @@ from prunekit.exceptions import (
     TrainingError,
 )
 from prunekit.importance import Criterion, Fisher
+from prunekit.schedules import FixedCountSchedule
 from tests.nets_skorch import (
     Perceptron,
     assert_same,
@@ -311,6 +313,24 @@ def test_a_schedule_object(dense, table):
 
     pruner = quick(FrozenEstimator(dense), step=TwoThirds()).fit(*table)
     assert pruner.n_iterations_ == 3
+
+
+def test_a_fixed_number_of_units_an_iteration(dense, table):
+    pruner = quick(FrozenEstimator(dense), step=FixedCountSchedule(4), target_reduction=0.4, finetune_epochs=0)
+    pruned = pruner.fit(*table).history_.query("phase == 'prune'").num_pruned
+    assert list(pruned[:-1]) == [4] * (len(pruned) - 1)
+    assert 1 <= pruned.iloc[-1] <= 4
+    assert pruner.reduction_ >= 0.4
+    with pytest.raises(ParameterError, match="must be a schedule that removes at least 8 units an iteration"):
+        pruner.set_params(round_to=8).fit(*table)
+
+
+@pytest.mark.parametrize("step", ["cubic", "geometric", lambda iteration, reduction, target: target])
+def test_schedules_by_name_and_functions(dense, table, step):
+    pruner = quick(FrozenEstimator(dense), step=step, finetune_epochs=0).fit(*table)
+    assert pruner.stop_reason_ == "target_reduction"
+    assert pruner.n_iterations_ == (1 if callable(step) else pruner.n_iterations_)
+    assert clone(pruner).step is step
 
 
 def test_a_schedule_that_stands_still_is_named(dense, table):

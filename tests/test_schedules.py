@@ -1,10 +1,21 @@
+import itertools
 import math
 
 import pytest
 from sklearn.base import clone
 
 from prunekit.exceptions import ParameterError, ParameterTypeError
-from prunekit.schedules import LinearSchedule, Schedule, as_schedule
+from prunekit.schedules import (
+    SCHEDULES,
+    CubicSchedule,
+    FixedCountSchedule,
+    GeometricSchedule,
+    LinearSchedule,
+    OneShotSchedule,
+    Schedule,
+    as_schedule,
+    max_to_prune,
+)
 
 
 def walk(schedule, target, overshoot=0.0):
@@ -35,6 +46,76 @@ def test_overshooting_makes_later_steps_smaller_never_larger():
     steps = [after - before for before, after in zip([0.0, *(aim + 0.03 for aim in aims)], aims, strict=False)]
     assert max(steps) <= 0.1 + 1e-12
     assert aims[-1] == 0.5
+
+
+def test_cubic_steps_are_those_of_the_paper():
+    """s_t = s_f + (s_i - s_f) (1 - t / n)^3 of Zhu and Gupta with s_i = 0."""
+    expected = [0.8 * (1 - (1 - t / 5) ** 3) for t in range(1, 6)]
+    assert walk(CubicSchedule(n_iterations=5), 0.8) == pytest.approx(expected)
+    assert walk(CubicSchedule(n_iterations=4, exponent=1), 0.8) == pytest.approx([0.2, 0.4, 0.6, 0.8])
+
+
+def test_cubic_steps_skip_what_was_overshot():
+    schedule = CubicSchedule(n_iterations=4)
+    assert schedule.next_reduction(1, reduction=0.75, target=0.8) == pytest.approx(0.8 * (1 - 0.25**3))
+    assert schedule.next_reduction(1, reduction=0.799, target=0.8) == 0.8
+
+
+def test_geometric_steps_take_the_same_share_of_what_is_left():
+    aims = walk(GeometricSchedule(n_iterations=4), 0.9)
+    left = [1.0, *(1 - aim for aim in aims)]
+    assert [after / before for before, after in itertools.pairwise(left)] == pytest.approx([0.1**0.25] * 4)
+    assert aims[-1] == 0.9
+    overshot = walk(GeometricSchedule(n_iterations=4), 0.9, overshoot=0.05)
+    assert len(overshot) <= 4
+    assert overshot[-1] == 0.9
+
+
+def test_one_step():
+    assert walk(OneShotSchedule(), 0.7) == [0.7]
+
+
+def test_a_fixed_count():
+    schedule = FixedCountSchedule(5)
+    assert schedule.next_reduction(3, 0.2, 0.7) == 0.7
+    assert max_to_prune(schedule) == 5
+    assert max_to_prune(LinearSchedule()) is None
+    with pytest.raises(ParameterError, match="The 'max_to_prune' parameter of FixedCountSchedule"):
+        max_to_prune(FixedCountSchedule(0))
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_schedules_have_names(name):
+    schedule = as_schedule(name, "TaylorPruner")
+    assert isinstance(schedule, Schedule)
+    assert clone(schedule).get_params() == schedule.get_params()
+    aims = walk(schedule, 0.5)
+    assert aims == sorted(set(aims))
+    assert aims[-1] == 0.5
+
+
+def test_an_unknown_name_is_refused():
+    with pytest.raises(ParameterError, match="The 'step' parameter of TaylorPruner must be one of 'linear', 'cubic'"):
+        as_schedule("fast", "TaylorPruner")
+
+
+def test_a_function_is_a_schedule():
+    schedule = as_schedule(lambda iteration, reduction, target: min(reduction + 0.1 * (iteration + 1), target), "T")
+    assert walk(schedule, 0.5) == pytest.approx([0.1, 0.3, 0.5])
+
+
+@pytest.mark.parametrize(
+    ("schedule", "name"),
+    [
+        (CubicSchedule(n_iterations=0), "n_iterations"),
+        (CubicSchedule(exponent=0.0), "exponent"),
+        (CubicSchedule(exponent=math.nan), "exponent"),
+        (GeometricSchedule(n_iterations=0), "n_iterations"),
+    ],
+)
+def test_wrong_parameters_are_named(schedule, name):
+    with pytest.raises(ParameterError, match=f"The '{name}' parameter of {type(schedule).__name__} must be"):
+        schedule.next_reduction(0, 0.0, 0.5)
 
 
 def test_linear_schedule_is_an_estimator():
@@ -71,7 +152,7 @@ def test_anything_with_the_method_is_a_schedule():
     assert as_schedule(AtOnce(), "TaylorPruner").next_reduction(0, 0.0, 0.7) == 0.7
 
 
-@pytest.mark.parametrize("step", ["fast", None, LinearSchedule, True])
+@pytest.mark.parametrize("step", [None, LinearSchedule, True])
 def test_what_is_no_step_is_refused(step):
     with pytest.raises(ParameterTypeError, match=r"The 'step' parameter of TaylorPruner must be a number .* Got"):
         as_schedule(step, "TaylorPruner")
