@@ -39,6 +39,10 @@ class LoopSettings:
         Mini-batches of training after each pruning, instead of epochs.
     min_score, max_score_drop : float or None
         Thresholds on the validation score.
+    recovery_rounds : int
+        How often the training after a pruning is repeated if it broke a threshold.
+    step_halvings : int
+        How often a step that broke a threshold all the same is tried again with half its size.
     verbose : int
         Whether to show a progress bar.
     """
@@ -52,6 +56,8 @@ class LoopSettings:
     final_epochs: int
     min_score: float | None
     max_score_drop: float | None
+    recovery_rounds: int
+    step_halvings: int
     verbose: int
 
 
@@ -157,13 +163,13 @@ class PruningLoop:
             stop_reason = self._prune(bar)
             if self._removed_in.any() and settings.final_epochs:
                 self._finish()
-        last = self._removed_in.max(initial=0)
+        steps = np.unique(self._removed_in[self._removed_in > 0])  # some iterations were taken back
         return LoopResult(
             history=pd.DataFrame([asdict(row) for row in self._rows]),
             baseline_score=self._rows[0].score,
             stop_reason=stop_reason,
             n_iterations=sum(row.phase == "prune" for row in self._rows),
-            ranking=np.where(self._removed_in > 0, last - self._removed_in + 2, 1),
+            ranking=np.where(self._removed_in > 0, steps.size - np.searchsorted(steps, self._removed_in) + 1, 1),
             importances=self._importances,
         )
 
@@ -190,13 +196,14 @@ class PruningLoop:
         """Run the iterations; return why they ended."""
         network, settings = self._network, self._settings
         held: NetworkSnapshot | None = None
+        halvings = 0
         for iteration in itertools.count(1):
             if self._reduction >= settings.target:
                 break
             scoring = self._tuner.score(settings.score_batches) if network.num_scored == 0 else Phase()
             if self._floor_reason:
                 held = network.snapshot()
-            aim = self._next_aim(iteration)
+            aim = self._next_aim(iteration - halvings, 0.5**halvings)
             num_pruned = self._remove_units(aim, iteration)
             if not num_pruned:
                 return "nothing_left_to_prune"
@@ -204,16 +211,31 @@ class PruningLoop:
             score, seconds = self._validate()
             phase = Phase(tuning.loss, scoring.seconds_scoring + tuning.seconds_scoring, tuning.seconds_training)
             self._add_row("prune", iteration, aim, num_pruned, phase, score, seconds)
-            if held is not None and not score >= self._floor:
-                self._restore(held)
-                self._removed_in[self._removed_in == iteration] = 0
-                return self._floor_reason
+            if held is not None:
+                score = self._recover(score, iteration, aim)
+                if not score >= self._floor:
+                    self._restore(held)
+                    self._removed_in[self._removed_in == iteration] = 0
+                    if num_pruned == 1 or halvings == settings.step_halvings:
+                        return self._floor_reason
+                    halvings += 1
+                    continue
             self._keep_importances()
             self._show(bar, score)
         return "target_reduction"
 
-    def _next_aim(self, iteration: int) -> float:
-        """Ask the schedule for the next reduction."""
+    def _recover(self, score: float, iteration: int, aim: float) -> float:
+        """Train on while a threshold is broken; return the last score."""
+        for number in range(self._settings.recovery_rounds):
+            if score >= self._floor or not (self._settings.finetune_epochs or self._settings.finetune_batches):
+                break
+            phase = self._tune(f"recovery {number + 1} of iteration {iteration}")
+            score, seconds = self._validate()
+            self._add_row("recover", iteration, aim, 0, phase, score, seconds)
+        return score
+
+    def _next_aim(self, iteration: int, share: float) -> float:
+        """Ask the schedule for the next reduction, and go a share of the way."""
         settings, reached = self._settings, self._reduction
         aim = float(settings.schedule.next_reduction(iteration - 1, reached, settings.target))
         if not reached < aim <= settings.target:
@@ -221,7 +243,7 @@ class PruningLoop:
                 f"The 'step' parameter of {self._owner} must be a schedule whose next_reduction lies in "
                 f"({reached:.6g}, {settings.target:.6g}]. Got {settings.schedule!r}, which returned {aim!r}, instead."
             )
-        return aim
+        return reached + share * (aim - reached) if share < 1 else aim
 
     def _remove_units(self, aim: float, iteration: int) -> int:
         """Mask the least important units; the scores start anew."""

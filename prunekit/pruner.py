@@ -89,6 +89,11 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
         Lowest validation score of the result. A network below it is never returned.
     max_score_drop : float, default=None
         Largest difference between the validation score of the trained network before pruning and of the result.
+    recovery_rounds : int, default=1
+        How often the fine-tuning after a step is repeated if the step broke a threshold.
+    step_halvings : int, default=2
+        If that does not help either, the step is taken back and tried again with half its size: how often. After the
+        last time the network before the step is the result.
     scoring : str or callable, default=None
         Scikit-learn scorer for validation and `score`; greater is better. None: the ``score`` method of the net.
     include, exclude : str or sequence of str, default=None
@@ -128,8 +133,8 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
         The pruned net, fitted. Its ``module`` is the smaller network and no ``module__`` parameters are left, so that
         ``clone``, ``fit`` and pickle keep it small. ``train_split``, callbacks and the rest are the user's.
     history_ : DataFrame
-        One row for the network before pruning (phase "dense"), for each iteration ("prune") and for the training at the
-        end ("final"), with the columns ``iteration``, ``phase``, ``target`` (the aim of the step), ``reduction``,
+        One row for the network before pruning (phase "dense"), for each iteration ("prune"), for each repetition of its
+        fine-tuning because of a threshold ("recover"), and for the training at the end ("final"), with the columns ``iteration``, ``phase``, ``target`` (the aim of the step), ``reduction``,
         ``reduction_params``, ``reduction_macs``, ``reduction_filters``, ``reduction_memory``, ``num_prunables`` (units
         that are left), ``num_pruned`` (units removed in this iteration), ``train_loss``, ``score``, ``held`` (whether
         the thresholds held), ``seconds_scoring``, ``seconds_training`` and ``seconds_validation``.
@@ -140,7 +145,7 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
     stop_reason_ : str
         "target_reduction", "min_score", "max_score_drop" or "nothing_left_to_prune".
     n_iterations_ : int
-        Number of iterations, the one that broke a threshold included.
+        Number of iterations, those that broke a threshold included.
     n_prunables_ : int
         Number of units that are left.
     support_ : ndarray of shape (n_units,), dtype=bool
@@ -233,6 +238,8 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
         final_epochs: int = 3,
         min_score: float | None = None,
         max_score_drop: float | None = None,
+        recovery_rounds: int = 1,
+        step_halvings: int = 2,
         scoring: str | Callable[..., float] | None = None,
         include: str | Sequence[str] | None = None,
         exclude: str | Sequence[str] | None = None,
@@ -258,6 +265,8 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
         self.final_epochs = final_epochs
         self.min_score = min_score
         self.max_score_drop = max_score_drop
+        self.recovery_rounds = recovery_rounds
+        self.step_halvings = step_halvings
         self.scoring = scoring
         self.include = include
         self.exclude = exclude
@@ -566,6 +575,8 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
             final_epochs=check_integer("final_epochs", self.final_epochs, _OWNER, 0),
             min_score=min_score,
             max_score_drop=max_score_drop,
+            recovery_rounds=check_integer("recovery_rounds", self.recovery_rounds, _OWNER, 0),
+            step_halvings=check_integer("step_halvings", self.step_halvings, _OWNER, 0),
             verbose=check_integer("verbose", int(self.verbose), _OWNER, 0),
         )
 

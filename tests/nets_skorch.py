@@ -124,7 +124,10 @@ def make_regressor(**params):
 
 def quick(estimator, **params):
     """Return a pruner that prunes in two iterations."""
-    return TaylorPruner(estimator, **{"step": 0.25, "final_epochs": 0, "random_state": 0} | params)
+    return TaylorPruner(
+        estimator,
+        **{"step": 0.25, "final_epochs": 0, "recovery_rounds": 0, "step_halvings": 0, "random_state": 0} | params,
+    )
 
 
 def fitted_state(pruner):

@@ -116,6 +116,41 @@ def test_the_final_training_follows_a_broken_threshold(dense, table):
     np.testing.assert_allclose(valid_outputs(pruner, table), judge.outputs[3], atol=1e-5)
 
 
+def test_a_broken_threshold_is_trained_on(dense, table):
+    judge = Judge(0.9, 0.2, 0.3, 0.9, 0.9, 0.9)
+    pruner = quick(FrozenEstimator(dense), scoring=judge, min_score=0.8, recovery_rounds=3).fit(*table)
+    assert pruner.history_["phase"].tolist() == ["dense", "prune", "recover", "recover", "prune"]
+    assert pruner.history_["held"].tolist() == [True, False, False, True, True]
+    assert pruner.history_["iteration"].tolist() == [0, 1, 1, 1, 2]
+    assert pruner.history_["num_pruned"].iloc[2:4].tolist() == [0, 0]
+    assert pruner.stop_reason_ == "target_reduction"
+    np.testing.assert_allclose(valid_outputs(pruner, table), judge.outputs[4], atol=1e-5)
+
+
+def test_without_fine_tuning_there_is_nothing_to_repeat(dense, table):
+    judge = Judge(0.9, 0.2)
+    params = {"finetune_epochs": 0, "recovery_rounds": 3, "scoring": judge, "min_score": 0.8}
+    assert quick(FrozenEstimator(dense), **params).fit(*table).stop_reason_ == "min_score"
+
+
+def test_a_step_that_breaks_a_threshold_is_halved(dense, table):
+    judge = Judge(0.9, 0.9, 0.2, 0.3, 0.85, 0.2, 0.1)
+    params = {"step": 0.2, "target_reduction": 0.6, "scoring": judge, "min_score": 0.8}
+    pruner = quick(FrozenEstimator(dense), step_halvings=2, **params).fit(*table)
+    history = pruner.history_
+    assert history["held"].tolist() == [True, True, False, False, True, False]
+    assert pruner.stop_reason_ == "min_score"
+    reached = history["reduction"].iloc[1]
+    aims = history["target"].to_numpy()
+    assert aims[2] - reached == pytest.approx(2 * (aims[3] - reached), rel=1e-6)
+    assert aims[2] - reached == pytest.approx(4 * (aims[4] - reached), rel=1e-6)
+    assert history["num_pruned"].iloc[2] > history["num_pruned"].iloc[3] > history["num_pruned"].iloc[4] > 0
+    assert pruner.reduction_ == history["reduction"].iloc[4]
+    np.testing.assert_allclose(valid_outputs(pruner, table), judge.outputs[4], atol=1e-5)
+    assert sorted(set(pruner.ranking_)) == [1, 2, 3]
+    assert (pruner.ranking_ == 1).sum() == pruner.n_prunables_
+
+
 def test_a_threshold_that_holds_changes_nothing(dense, table):
     plain = quick(FrozenEstimator(dense)).fit(*table)
     held = quick(FrozenEstimator(dense), min_score=0.0, max_score_drop=1.0).fit(*table)

@@ -79,8 +79,8 @@ class PruneSection(Section):
         What to remove, how much, how fast and by which score.
     score_batches, finetune_epochs, finetune_batches, final_epochs : optional
         How long to score and to train.
-    min_score, max_score_drop : optional
-        Thresholds on the validation accuracy.
+    min_score, max_score_drop, recovery_rounds, step_halvings : optional
+        Thresholds on the validation accuracy, and what to do when one is broken.
     include, exclude, round_to, min_channels, max_layer_reduction, norms : optional
         What may be pruned.
     per, macs_regularization, score_momentum, reset_scores : optional
@@ -97,6 +97,8 @@ class PruneSection(Section):
     final_epochs: int = Field(3, ge=0)
     min_score: float | None = None
     max_score_drop: float | None = Field(None, ge=0)
+    recovery_rounds: int = Field(1, ge=0)
+    step_halvings: int = Field(2, ge=0)
     include: list[str] | None = None
     exclude: list[str] | None = None
     round_to: PositiveInt | None = None
