@@ -134,10 +134,11 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
         ``clone``, ``fit`` and pickle keep it small. ``train_split``, callbacks and the rest are the user's.
     history_ : DataFrame
         One row for the network before pruning (phase "dense"), for each iteration ("prune"), for each repetition of its
-        fine-tuning because of a threshold ("recover"), and for the training at the end ("final"), with the columns ``iteration``, ``phase``, ``target`` (the aim of the step), ``reduction``,
-        ``reduction_params``, ``reduction_macs``, ``reduction_filters``, ``reduction_memory``, ``num_prunables`` (units
-        that are left), ``num_pruned`` (units removed in this iteration), ``train_loss``, ``score``, ``held`` (whether
-        the thresholds held), ``seconds_scoring``, ``seconds_training`` and ``seconds_validation``.
+        fine-tuning because of a threshold ("recover"), and for the training at the end ("final"), with the columns
+        ``iteration``, ``phase``, ``target`` (the aim of the step), ``reduction``, ``reduction_params``,
+        ``reduction_macs``, ``reduction_filters``, ``reduction_memory``, ``num_prunables`` (units that are left),
+        ``num_pruned`` (units removed in this iteration), ``train_loss``, ``score``, ``held`` (whether the thresholds
+        held), ``seconds_scoring``, ``seconds_training`` and ``seconds_validation``.
     baseline_score_ : float
         Validation score before pruning, NaN without validation data or scorer.
     reduction_ : float
