@@ -282,7 +282,7 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
         self.random_state = random_state
         self.verbose = verbose
 
-    def fit(self, X: Any, y: Any = None, **fit_params: Any) -> Self:
+    def fit(self, X: Any, y: Any = None, X_val: Any = None, y_val: Any = None, **fit_params: Any) -> Self:
         """
         Train a clone of the net, prune it and fine-tune it.
 
@@ -292,6 +292,9 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
             Training data, as skorch takes them.
         y : array or tensor, default=None
             Targets. None if ``X`` is a Dataset that holds them.
+        X_val, y_val : object, default=None
+            Data to validate on, like ``X`` and ``y``; all of ``X`` is then trained on. None: what the ``train_split``
+            of the net sets apart.
         **fit_params : dict
             Passed on to the ``fit`` of the net, which hands them to ``forward``. With metadata routing enabled, they
             are routed.
@@ -317,6 +320,9 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
             If a loss or a gradient is not finite.
         """
         settings = self._check_params()
+        if X_val is None and y_val is not None:
+            raise ParameterError(f"The 'X_val' parameter of {_OWNER}.fit must be given with 'y_val'. Got None instead.")
+        valid = None if X_val is None else (X_val, y_val)
         net, frozen = _skorch.check_net(self.estimator, _OWNER)
         if not frozen and isinstance(net.module, torch.nn.Module):
             warnings.warn(
@@ -328,13 +334,14 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
         routed = process_routing(self, "fit", **fit_params).estimator.fit if _is_routing_enabled() else fit_params
         device = None if net.device is None else torch.device(net.device)
         with _skorch.InterruptWatch() as interrupts, seeded_rng(self._draw_seed(), device):
-            self._fit(X, y, routed, settings, net, frozen, interrupts)
+            self._fit(X, y, valid, routed, settings, net, frozen, interrupts)
         return self
 
     def _fit(
         self,
         X: Any,
         y: Any,
+        valid: tuple[Any, Any] | None,
         fit_params: dict[str, Any],
         settings: LoopSettings,
         net: NeuralNet,
@@ -345,7 +352,9 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
         start = _skorch.copy_fitted(net) if frozen else _skorch.make_probe(net, X, y)
         dtype = _skorch.float_dtype(_skorch.bare_module(start))
         X, y = _skorch.cast_floats(X, dtype), _skorch.cast_floats(y, dtype)
-        split = _skorch.split_once(start, X, y, fit_params)
+        if valid is not None:
+            valid = _skorch.cast_floats(valid[0], dtype), _skorch.cast_floats(valid[1], dtype)
+        split = _skorch.split_once(start, X, y, fit_params, valid)
         validation = _skorch.make_validation(start, split.valid, self.scoring, _OWNER)
         self._check_thresholds(split, validation)
         example = _skorch.check_samples(start, split.train)
@@ -588,7 +597,7 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
             if value is None or validation is not None:
                 continue
             if split.valid is None:
-                lack, advice = "validation data", "Give the net a train_split, such as ValidSplit(5)"
+                lack, advice = "validation data", "Give fit X_val and y_val, or the net a train_split"
             else:
                 lack, advice = "a score method", "Pass scoring"
             raise ParameterError(

@@ -175,9 +175,26 @@ def test_a_threshold_needs_validation_data(table, threshold):
     with pytest.raises(
         ParameterError,
         match=rf"The '{threshold}' parameter of TaylorPruner must be None for a net without validation data. "
-        r"Got 0.1 instead. Give the net a train_split, such as ValidSplit\(5\)",
+        r"Got 0.1 instead. Give fit X_val and y_val, or the net a train_split",
     ):
         pruner.fit(*table)
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_validation_data_of_ones_own(table, dense, frozen):
+    X, y = table
+    net = FrozenEstimator(dense) if frozen else make_classifier(callbacks=[Spy()])
+    Spy.seen, Spy.begun = {"train": set(), "valid": set()}, 0
+    numbered = np.column_stack([np.arange(len(X)), X[:, 1:]]).astype(np.float32)
+    own = X[:30].astype(np.float64)
+    judge = Judge(*[0.9] * 10)
+    pruner = quick(net, scoring=judge, min_score=0.5).fit(numbered, y, X_val=own, y_val=y[:30])
+    assert {len(output) for output in judge.outputs} == {30}
+    if not frozen:
+        assert Spy.seen["train"] == set(range(len(X)))
+    assert pruner.reduction_ >= 0.5
+    with pytest.raises(ParameterError, match="The 'X_val' parameter of TaylorPruner"):
+        pruner.fit(X, y, y_val=y)
 
 
 def test_a_threshold_needs_a_score():

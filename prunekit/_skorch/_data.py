@@ -87,9 +87,11 @@ class FixedSplit:
         return self.train, self.valid
 
 
-def split_once(net: NeuralNet, X: Any, y: Any, fit_params: Mapping[str, Any]) -> FixedSplit:
+def split_once(
+    net: NeuralNet, X: Any, y: Any, fit_params: Mapping[str, Any], valid: tuple[Any, Any] | None = None
+) -> FixedSplit:
     """
-    Split the data with the net's own ``train_split``.
+    Split the data with the net's own ``train_split``, or take all for training if there are others to validate on.
 
     Parameters
     ----------
@@ -99,12 +101,16 @@ def split_once(net: NeuralNet, X: Any, y: Any, fit_params: Mapping[str, Any]) ->
         The data, as skorch takes them.
     fit_params : dict
         What the user gave to ``fit``; skorch passes it on to the split.
+    valid : tuple of (X, y), optional
+        Data to validate on.
 
     Returns
     -------
     FixedSplit
         The two data sets.
     """
+    if valid is not None:
+        return FixedSplit(net.get_dataset(X, y), net.get_dataset(*valid), net.train_split)
     params = dict(fit_params)
     if sklearn.get_config()["enable_metadata_routing"]:
         params = process_routing(net, "fit", **fit_params).get("splitter", {"split": {}})["split"]
