@@ -732,7 +732,7 @@ Mean ± standard deviation over seeds. The oracle is the signed change of the lo
 alone is removed, on 2,048 held-out training images; criteria score 64 mini-batches of 32 of the same images (`same`) or
 of others (`disjoint`) by backward passes in eval or training mode. EfficientNet-lite0 is pretrained; for want of
 labelled ImageNet its images are CIFAR-10's enlarged to 96x96, its labels are its own predictions, and the oracle
-removes 300 units, chosen from all layers alike, on 256 images. Torch-Pruning's scores are GroupTaylorImportance's after
+removes 300 units, chosen from all layers alike, on 512 images. Torch-Pruning's scores are GroupTaylorImportance's after
 the gradients of all mini-batches were summed: with its defaults, without the division by each group's mean
 (`unnormalised`), and with signed sums as well (`multivariable`). The best of a column is bold.
 """

@@ -278,7 +278,7 @@ class Gates:
         if self._probed is None:
             if self._watch == "gates" and n_examples > 1 and torch.is_grad_enabled() and not self._layouts:
                 self._learn_layouts(inputs)
-            if self._watch == "activations" or self._is_fresh():
+            if self._passes and (self._watch == "activations" or self._is_fresh()):
                 self._passes.clear()
         self._current = Pass(n_examples)
 
