@@ -133,6 +133,7 @@ class PruningLoop:
         self._floor, self._floor_reason = -math.inf, ""
         self._removed_in = np.zeros(len(network.support), dtype=np.int64)  # 0: still there
         self._importances = np.full(len(network.support), np.nan)
+        self._held: NetworkSnapshot | None = None
 
     def run(self, dense: Phase) -> LoopResult:
         """
@@ -146,7 +147,7 @@ class PruningLoop:
         Returns
         -------
         LoopResult
-            The report; the network is the last one that held the thresholds.
+            The report; the network is the last one that held the thresholds, after Ctrl-C the last one that was whole.
 
         Raises
         ------
@@ -160,9 +161,13 @@ class PruningLoop:
         with bar:
             bar.set_description(f"Pruning {settings.resource}")
             self._measure_baseline(dense)
-            stop_reason = self._prune(bar)
-            if self._removed_in.any() and settings.final_epochs:
-                self._finish()
+            try:
+                stop_reason = self._prune(bar)
+                if self._removed_in.any() and settings.final_epochs:
+                    self._finish()
+            except KeyboardInterrupt:
+                stop_reason = "interrupted"
+                self._restore()
         steps = np.unique(self._removed_in[self._removed_in > 0])  # some iterations were taken back
         return LoopResult(
             history=pd.DataFrame([asdict(row) for row in self._rows]),
@@ -195,14 +200,12 @@ class PruningLoop:
     def _prune(self, bar: Any) -> str:
         """Run the iterations; return why they ended."""
         network, settings = self._network, self._settings
-        held: NetworkSnapshot | None = None
         halvings = 0
         for iteration in itertools.count(1):
             if self._reduction >= settings.target:
                 break
             scoring = self._tuner.score(settings.score_batches) if network.num_scored == 0 else Phase()
-            if self._floor_reason:
-                held = network.snapshot()
+            self._held = network.snapshot()
             aim = self._next_aim(iteration - halvings, 0.5**halvings)
             num_pruned = self._remove_units(aim, iteration)
             if not num_pruned:
@@ -211,11 +214,10 @@ class PruningLoop:
             score, seconds = self._validate()
             phase = Phase(tuning.loss, scoring.seconds_scoring + tuning.seconds_scoring, tuning.seconds_training)
             self._add_row("prune", iteration, aim, num_pruned, phase, score, seconds)
-            if held is not None:
+            if self._floor_reason:
                 score = self._recover(score, iteration, aim)
                 if not score >= self._floor:
-                    self._restore(held)
-                    self._removed_in[self._removed_in == iteration] = 0
+                    self._restore()
                     if num_pruned == 1 or halvings == settings.step_halvings:
                         return self._floor_reason
                     halvings += 1
@@ -284,19 +286,21 @@ class PruningLoop:
     def _finish(self) -> None:
         """Train what is left; go back if the training takes it below a threshold."""
         settings = self._settings
-        held = self._network.snapshot() if self._floor_reason else None
+        self._held = self._network.snapshot()
         phase = self._tuner.train(settings.final_epochs, None, "the final training")
         score, seconds = self._validate()
         self._add_row("final", self._rows[-1].iteration, self._rows[-1].target, 0, phase, score, seconds)
-        if held is not None and not score >= self._floor:
-            self._restore(held)
+        if self._floor_reason and not score >= self._floor:
+            self._restore()
         else:
             self._keep_importances()
 
-    def _restore(self, held: NetworkSnapshot) -> None:
+    def _restore(self) -> None:
         """Go back to the last network that held the thresholds."""
-        self._network.restore(held)
-        self._tuner.forget_momentum()
+        if self._held is not None:
+            self._network.restore(self._held)
+            self._removed_in[self._network.support] = 0
+            self._tuner.forget_momentum()
 
     def _add_row(
         self, kind: str, iteration: int, aim: float, num_pruned: int, phase: Phase, score: float, seconds: float

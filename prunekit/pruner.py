@@ -58,7 +58,8 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
     `fit` trains a clone of the net, then repeats: estimate by a first-order Taylor expansion how much the loss would
     change without each unit, remove the least important units, train a little more, validate. It ends when
     ``target_reduction`` is reached, or when a threshold on the validation score can no longer be held; then the last
-    network that held it is restored. `transform` returns the result: a fitted skorch net with smaller layers.
+    network that held it is restored. Ctrl-C ends it as well, once the first training is over, with the network of the
+    last whole iteration. `transform` returns the result: a fitted skorch net with smaller layers.
 
     Parameters
     ----------
@@ -144,7 +145,7 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
     reduction_ : float
         Reached reduction of ``reduction_of``.
     stop_reason_ : str
-        "target_reduction", "min_score", "max_score_drop" or "nothing_left_to_prune".
+        "target_reduction", "min_score", "max_score_drop", "nothing_left_to_prune" or "interrupted".
     n_iterations_ : int
         Number of iterations, those that broke a threshold included.
     n_prunables_ : int
@@ -376,6 +377,14 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
             warnings.warn(
                 f"Pruning ended at a reduction of {network.reduction(settings.resource):.4g} of {settings.resource}, "
                 f"below the target of {settings.target:.4g}: the constraints let no further unit go.",
+                UserWarning,
+                stacklevel=3,
+            )
+        if result.stop_reason == "interrupted":
+            warnings.warn(
+                f"Pruning was interrupted at a reduction of {network.reduction(settings.resource):.4g} of "
+                f"{settings.resource}, below the target of {settings.target:.4g}: the result is the network of the "
+                "last whole iteration.",
                 UserWarning,
                 stacklevel=3,
             )

@@ -65,8 +65,13 @@ class Judge:
         return self.scores[len(self.outputs) - 1]
 
 
+def valid_data(pruner, table):
+    valid = pruner.estimator_.get_split_datasets(*table)[1]
+    return valid, np.array([label for _, label in valid])
+
+
 def valid_outputs(pruner, table):
-    return pruner.predict_proba(pruner.estimator_.get_split_datasets(*table)[1])
+    return pruner.predict_proba(valid_data(pruner, table)[0])
 
 
 @pytest.mark.parametrize(
@@ -459,12 +464,32 @@ class Interrupting(Callback):
             signal.raise_signal(signal.SIGINT)
 
 
-@pytest.mark.parametrize("after", [0, 3])
-def test_ctrl_c_is_not_swallowed(table, after):
-    pruner = quick(make_classifier(callbacks=[Interrupting(after)]))
+def test_ctrl_c_in_the_training_before_is_not_swallowed(table):
+    pruner = quick(make_classifier(callbacks=[Interrupting(0)]))
     with pytest.raises(KeyboardInterrupt):
         pruner.fit(*table)
     assert not hasattr(pruner, "estimator_")
+
+
+def test_ctrl_c_leaves_the_last_whole_iteration(table):
+    settings = {"step": 0.1, "target_reduction": 0.6, "final_epochs": 1}
+    pruner = quick(make_classifier(callbacks=[Interrupting(5)]), **settings)
+    with pytest.warns(UserWarning, match="Pruning was interrupted at a reduction of"):
+        pruner.fit(*table)
+    assert pruner.stop_reason_ == "interrupted"
+    assert pruner.n_iterations_ == 2
+    whole = pruner.history_.iloc[-1]
+    assert pruner.reduction_ == whole["reduction"]
+    assert pruner.n_prunables_ == whole["num_prunables"] == (pruner.ranking_ == 1).sum()
+    assert pruner.estimator_.score(*valid_data(pruner, table)) == pytest.approx(whole["score"])
+    assert pruner.predict(table[0]).shape == table[1].shape
+
+
+def test_ctrl_c_in_the_first_iteration_leaves_the_dense_network(table):
+    with pytest.warns(UserWarning, match="interrupted at a reduction of 0 of params"):
+        pruner = quick(make_classifier(callbacks=[Interrupting(3)])).fit(*table)
+    assert pruner.n_iterations_ == 0
+    assert pruner.support_.all()
 
 
 def test_fit_runs_in_a_thread(dense, table):
