@@ -86,6 +86,12 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
         those of the step before ended.
     final_epochs : int, default=3
         Epochs of training after the last step.
+    distill : float, default=0.0
+        Share in [0, 1] of the training loss after each step that is the distance from the outputs of the network before
+        pruning; the rest is the loss of the net. For classifiers with cross entropy it is the Kullback-Leibler
+        divergence of Hinton et al. 2015 [3]_, otherwise the mean squared difference.
+    distill_temperature : float, default=2.0
+        What logits are divided by for it.
     min_score : float, default=None
         Lowest validation score of the result. A network below it is never returned.
     max_score_drop : float, default=None
@@ -201,6 +207,7 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
        efficient inference", ICLR 2017.
     .. [2] P. Molchanov, A. Mallya, S. Tyree, I. Frosio, J. Kautz, "Importance estimation for neural network pruning",
        CVPR 2019.
+    .. [3] G. Hinton, O. Vinyals, J. Dean, "Distilling the knowledge in a neural network", arXiv:1503.02531.
 
     Examples
     --------
@@ -238,6 +245,8 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
         finetune_epochs: int = 1,
         finetune_batches: int | None = None,
         final_epochs: int = 3,
+        distill: float = 0.0,
+        distill_temperature: float = 2.0,
         min_score: float | None = None,
         max_score_drop: float | None = None,
         recovery_rounds: int = 1,
@@ -265,6 +274,8 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
         self.finetune_epochs = finetune_epochs
         self.finetune_batches = finetune_batches
         self.final_epochs = final_epochs
+        self.distill = distill
+        self.distill_temperature = distill_temperature
         self.min_score = min_score
         self.max_score_drop = max_score_drop
         self.recovery_rounds = recovery_rounds
@@ -321,6 +332,7 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
             If a loss or a gradient is not finite.
         """
         settings = self._check_params()
+        self._check_distillation()
         if X_val is None and y_val is not None:
             raise ParameterError(f"The 'X_val' parameter of {_OWNER}.fit must be given with 'y_val'. Got None instead.")
         valid = None if X_val is None else (X_val, y_val)
@@ -369,9 +381,13 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
             dense = _skorch.train(start, X, y, fit_params, interrupts)
             network = self._make_network(start, example)
         masked = _skorch.make_masked(net, network.module, trained=start, train_split=split)
+        weight, temperature = self._check_distillation()
+        teacher = _skorch.copy_fitted(start) if weight else None
         del start
         tuner = _skorch.FineTuner(masked, network, split, X, y, fit_params, interrupts)
-        result = PruningLoop(network, tuner, validation, settings, _OWNER).run(dense)
+        with _skorch.distilled(masked, teacher, weight, temperature, fit_params):
+            result = PruningLoop(network, tuner, validation, settings, _OWNER).run(dense)
+        del teacher
 
         if result.stop_reason == "nothing_left_to_prune":
             warnings.warn(
@@ -597,6 +613,13 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
             recovery_rounds=check_integer("recovery_rounds", self.recovery_rounds, _OWNER, 0),
             step_halvings=check_integer("step_halvings", self.step_halvings, _OWNER, 0),
             verbose=check_integer("verbose", int(self.verbose), _OWNER, 0),
+        )
+
+    def _check_distillation(self) -> tuple[float, float]:
+        """Return the weight and the temperature."""
+        return (
+            check_interval("distill", self.distill, _OWNER, 0.0, 1.0),
+            check_interval("distill_temperature", self.distill_temperature, _OWNER, 0.0, math.inf, closed="neither"),
         )
 
     def _check_thresholds(self, split: _skorch.FixedSplit, validation: _skorch.Validation | None) -> None:

@@ -1,6 +1,7 @@
 """The only room that knows skorch's insides."""
 
 from prunekit._skorch._data import FixedSplit, as_example, cast_floats, check_samples, split_once, take_samples
+from prunekit._skorch._distillation import distilled
 from prunekit._skorch._nets import (
     bare_module,
     check_net,
@@ -27,6 +28,7 @@ __all__ = [
     "check_samples",
     "copy_fitted",
     "copy_net",
+    "distilled",
     "float_dtype",
     "make_masked",
     "make_probe",

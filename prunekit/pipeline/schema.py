@@ -77,8 +77,8 @@ class PruneSection(Section):
     ----------
     target_reduction, reduction_of, step, criterion : optional
         What to remove, how much, how fast and by which score.
-    score_batches, finetune_epochs, finetune_batches, final_epochs : optional
-        How long to score and to train.
+    score_batches, finetune_epochs, finetune_batches, final_epochs, distill, distill_temperature : optional
+        How long to score and to train, and what to learn from the network before pruning.
     min_score, max_score_drop, recovery_rounds, step_halvings : optional
         Thresholds on the validation accuracy, and what to do when one is broken.
     include, exclude, round_to, min_channels, max_layer_reduction, norms : optional
@@ -95,6 +95,8 @@ class PruneSection(Section):
     finetune_epochs: int = Field(1, ge=0)
     finetune_batches: PositiveInt | None = None
     final_epochs: int = Field(3, ge=0)
+    distill: float = Field(0.0, ge=0, le=1)
+    distill_temperature: float = Field(2.0, gt=0)
     min_score: float | None = None
     max_score_drop: float | None = Field(None, ge=0)
     recovery_rounds: int = Field(1, ge=0)
