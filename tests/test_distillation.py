@@ -65,7 +65,7 @@ def test_the_loss_is_the_weighted_sum(kind):
 
 def test_the_teacher_is_not_changed():
     student, teacher, X, y = nets("logits")
-    teacher.module_.train()
+    teacher.module_.train().zero_grad()
     before = {key: value.clone() for key, value in teacher.module_.state_dict().items()}
     with _skorch.distilled(student, teacher, 1.0, 2.0, {}):
         student.train_step_single((X, y))
@@ -86,7 +86,7 @@ def test_fit_learns_from_the_dense_network(weight):
         found = pruner.predict_proba(table[0])
         distances.append(float((wanted * np.log(wanted / found)).sum(1).mean()))
         assert "get_loss" not in vars(pruner.estimator_)
-    assert distances[1] < 0.7 * distances[0]
+    assert distances[1] < 0.9 * distances[0]
 
 
 def test_no_distillation_changes_nothing():

@@ -65,7 +65,8 @@ class Untrainable(Perceptron):
             "'reduction_of' .* must be one of 'params', 'macs', .* Got 'flops'",
         ),
         ({"step": 0.0}, ParameterError, "'step' parameter of TaylorPruner"),
-        ({"step": "fast"}, ParameterTypeError, "'step' parameter of TaylorPruner"),
+        ({"step": "fast"}, ParameterError, "'step' parameter of TaylorPruner must be one of 'linear'"),
+        ({"step": None}, ParameterTypeError, "'step' parameter of TaylorPruner"),
         (
             {"per": "hours"},
             ParameterError,
