@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from prunekit.exceptions import ParameterError, TrainingError
-from prunekit.importance._readers import ReaderMode
+from prunekit.importance._readers import Readers
 from prunekit.importance.functional import taylor_terms
 from prunekit.tracing import Inputs
 
@@ -164,6 +164,7 @@ class Gates:
         self._holders = [(module.get_submodule(path), key, name) for name, (path, _, key) in paths.items()]
         self._layouts: dict[_Key, _Layout] = {}
         self._probed: dict[_Key, Tensor] | None = None
+        self._readers = Readers(dims, self._gate, self._refuse)
         self._attach()
 
     @property
@@ -253,19 +254,17 @@ class Gates:
             outer = self._current
             self._begin(Inputs(args, kwargs))
             try:
-                with ReaderMode(self._weights(), self._dims, self._gate, self._refuse):
+                with self._readers.watching(self._weights()):
                     return forward(*args, **kwargs)
             finally:
                 self._current = outer
 
         self._module.forward = watched
 
-    def _weights(self) -> dict[int, str]:
-        """Return the names of the weights that read units, by the id of the tensor."""
-        found = {}
-        for part, key, name in self._holders:
-            found[id(part._parameters.get(key, part._buffers.get(key)))] = name
-        return found
+    def _weights(self) -> list[tuple[str, Tensor]]:
+        """Return the weights that read units, with their names."""
+        found = ((name, part._parameters.get(key, part._buffers.get(key))) for part, key, name in self._holders)
+        return [(name, weight) for name, weight in found if weight is not None]
 
     def _give_up(self, error: Exception) -> None:
         """Raise an error, or see nothing from now on."""

@@ -1,12 +1,14 @@
 """Where weights read channels: the functions of PyTorch that contract data with a weight."""
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+import types
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
@@ -16,14 +18,12 @@ Gate = Callable[[Tensor, str, int, int], Tensor]
 over; returns the data to read instead."""
 
 
-class ReaderMode(TorchFunctionMode):
+class Readers:
     """
     Let a function see, and replace, what weights are given to read.
 
     Parameters
     ----------
-    weights : dict of int to str
-        Names of the weights by the id of the tensor.
     dims : dict of str to set of int
         Dimensions of each weight along which it reads channels.
     gate : callable
@@ -32,22 +32,59 @@ class ReaderMode(TorchFunctionMode):
         Gets the name of a weight and that of a function that takes it in a way that is not understood; is to raise.
     """
 
-    def __init__(
-        self,
-        weights: Mapping[int, str],
-        dims: Mapping[str, set[int]],
-        gate: Gate,
-        unseen: Callable[[str, str], None],
-    ) -> None:
-        super().__init__()
-        self._weights = weights
+    def __init__(self, dims: Mapping[str, set[int]], gate: Gate, unseen: Callable[[str, str], None]) -> None:
         self._dims = dims
         self._gate = gate
         self._unseen = unseen
+        self._weights: Mapping[int, str] = {}
+        self._classes = {kind: self._watched(kind) for kind in (nn.Parameter, Tensor)}
 
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    @contextmanager
+    def watching(self, weights: Sequence[tuple[str, Tensor]]) -> Iterator[None]:
+        """
+        Watch every function that takes one of some weights.
+
+        Their class is another one meanwhile, by which PyTorch hands such functions over, and no others. Weights of a
+        class of their own are watched by looking at all functions.
+
+        Parameters
+        ----------
+        weights : sequence of tuple of str and Tensor
+            Names and weights.
+
+        Yields
+        ------
+        None
+            Control to the block.
+        """
+        outer, self._weights = self._weights, {id(weight): name for name, weight in weights}
+        plain = [weight for _, weight in weights if type(weight) in self._classes]
+        kinds = [type(weight) for weight in plain]
+        known = set(self._classes.values())
+        try:
+            for weight, kind in zip(plain, kinds, strict=True):
+                weight.__class__ = self._classes[kind]
+            with nullcontext() if all(type(weight) in known for _, weight in weights) else _Mode(self._run):
+                yield
+        finally:
+            for weight, kind in zip(plain, kinds, strict=True):
+                weight.__class__ = kind
+            self._weights = outer
+
+    def _watched(self, kind: type[Tensor]) -> type[Tensor]:
+        """Return a class of which every function is run by these readers."""
+
+        def run(cls: Any, func: Any, kinds: Any, args: Any = (), kwargs: Any = None) -> Any:
+            with torch._C.DisableTorchFunctionSubclass():
+                return self._run(func, args, kwargs or {})
+
+        watched: type[Tensor] = types.new_class(
+            kind.__name__, (kind,), exec_body=lambda body: body.update(__torch_function__=classmethod(run))
+        )
+        return watched
+
+    def _run(self, func: Any, args: Any, kwargs: Any) -> Any:
         """Run one function of PyTorch, on gated data if it reads units."""
-        kwargs = kwargs or {}
         reader = _READERS.get(func)
         if reader is not None:
             args, kwargs = self._gated(reader, args, kwargs)
@@ -62,7 +99,7 @@ class ReaderMode(TorchFunctionMode):
 
     def _given(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str | None:
         """Return the name of a weight that a function is given, by itself or in a list."""
-        weights = self._weights  # this runs at every function, so no generators
+        weights = self._weights  # this may run at every function, so no generators
         for arg in args:
             if id(arg) in weights:
                 return weights[id(arg)]
@@ -122,6 +159,17 @@ class ReaderMode(TorchFunctionMode):
         given["out_proj_bias"] = None
         attended, scores = F.multi_head_attention_forward(*bound.args, **bound.kwargs)
         return F.linear(self._gate(attended, name, 1, -1), weight, bias), scores
+
+
+class _Mode(TorchFunctionMode):
+    """Hand all functions over."""
+
+    def __init__(self, run: Callable[[Any, Any, Any], Any]) -> None:
+        super().__init__()
+        self._run = run
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return self._run(func, args, kwargs or {})
 
 
 @dataclass(frozen=True, slots=True)
