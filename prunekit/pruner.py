@@ -36,6 +36,8 @@ __all__ = ["TaylorPruner"]
 _OWNER = "TaylorPruner"
 _NUM_VERIFIED = 32
 """Number of real samples on which the masked and the compacted network are compared."""
+_NEARLY_EMPTY = 0.03
+"""Fraction of its filters below which a layer is told of."""
 
 
 def _net_has(method: str) -> Callable[["TaylorPruner"], bool]:
@@ -419,6 +421,7 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
         self.unit_layers_ = network.unit_layers
         self.plan_ = network.plan
         self._layer_table = network.analyze()
+        self._warn_of_bottlenecks()
 
     def transform(self, X: Any = None) -> NeuralNet:
         """
@@ -621,6 +624,20 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
             check_interval("distill", self.distill, _OWNER, 0.0, 1.0),
             check_interval("distill_temperature", self.distill_temperature, _OWNER, 0.0, math.inf, closed="neither"),
         )
+
+    def _warn_of_bottlenecks(self) -> None:
+        """Warn of layers that lost nearly all of their filters, as a bad estimate may take them."""
+        table = self._layer_table
+        whole = table["num_filters"] + table["num_pruned_filters"]
+        narrow = table[table["num_filters"] < _NEARLY_EMPTY * whole]
+        if len(narrow):
+            names = ", ".join(f"'{row['name']}' ({row['num_filters']} filters)" for _, row in narrow.iterrows())
+            warnings.warn(
+                f"Nearly nothing is left of {names}. If the score suffers, set min_channels or max_layer_reduction, or "
+                "exclude such layers.",
+                UserWarning,
+                stacklevel=4,
+            )
 
     def _check_thresholds(self, split: _skorch.FixedSplit, validation: _skorch.Validation | None) -> None:
         """Refuse a threshold that nothing can be measured against."""

@@ -372,6 +372,12 @@ def test_a_schedule_object(dense, table):
     assert pruner.n_iterations_ == 3
 
 
+def test_a_layer_that_is_nearly_emptied_is_told_of(table):
+    net = make_classifier(module__num_hidden=100, max_epochs=1)
+    with pytest.warns(UserWarning, match=r"Nearly nothing is left of 'hidden' \([12] filters\)\. If the score suffers"):
+        quick(net, target_reduction=0.98, step=1.0, finetune_epochs=0).fit(*table)
+
+
 def test_a_fixed_number_of_units_an_iteration(dense, table):
     pruner = quick(FrozenEstimator(dense), step=FixedCountSchedule(4), target_reduction=0.4, finetune_epochs=0)
     pruned = pruner.fit(*table).history_.query("phase == 'prune'").num_pruned
