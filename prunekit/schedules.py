@@ -118,9 +118,8 @@ class CubicSchedule(BaseEstimator):
     Examples
     --------
     >>> from prunekit.schedules import CubicSchedule
-    >>> schedule = CubicSchedule(n_iterations=4)
-    >>> [round(schedule.next_reduction(t, reduction=0.0, target=0.8), 3) for t in range(4)]
-    [0.463, 0.7, 0.787, 0.8]
+    >>> CubicSchedule(n_iterations=4).next_reduction(iteration=1, reduction=0.4625, target=0.8)
+    0.7...
     """
 
     def __init__(self, n_iterations: int = 10, exponent: float = 3.0) -> None:
