@@ -15,7 +15,7 @@ from prunekit._skorch import FineTuner, Phase, Validation
 from prunekit.cost import RESOURCES, Resource
 from prunekit.exceptions import ParameterError, TrainingError
 from prunekit.network import NetworkSnapshot, PrunableNetwork
-from prunekit.schedules import Schedule, max_to_prune
+from prunekit.schedules import Schedule
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,8 @@ class LoopSettings:
         What the reduction is measured in.
     schedule : Schedule
         How fast to get there.
+    max_to_prune : int or None
+        Largest number of units that an iteration removes.
     score_batches : int or None
         Mini-batches of a scoring pass.
     finetune_epochs, final_epochs : int
@@ -50,6 +52,7 @@ class LoopSettings:
     target: float
     resource: Resource
     schedule: Schedule
+    max_to_prune: int | None
     score_batches: int | None
     finetune_epochs: int
     finetune_batches: int | None
@@ -249,10 +252,10 @@ class PruningLoop:
 
     def _remove_units(self, aim: float, iteration: int) -> int:
         """Mask the least important units; the scores start anew."""
+        settings = self._settings
         self._keep_importances()
         before = self._network.support.copy()
-        limit = max_to_prune(self._settings.schedule)
-        num_pruned = self._network.prune_to(aim, of=self._settings.resource, max_to_prune=limit)
+        num_pruned = self._network.prune_to(aim, of=settings.resource, max_to_prune=settings.max_to_prune)
         self._removed_in[before & ~self._network.support] = iteration
         return num_pruned
 

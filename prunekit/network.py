@@ -1,7 +1,6 @@
 """`PrunableNetwork`: score, prune, verify and compact any network inside of one's own training loop."""
 
 import inspect
-import math
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -37,14 +36,7 @@ from prunekit.surgery import (
     prove_units,
     what_blocks,
 )
-from prunekit.tracing import (
-    Inputs,
-    Unit,
-    copy_module,
-    device_of,
-    duplicate_inputs,
-    named_tensors,
-)
+from prunekit.tracing import Inputs, Unit, copy_module, device_of, duplicate_inputs, named_tensors
 
 __all__ = ["NetworkSnapshot", "PrunableNetwork"]
 
@@ -475,7 +467,7 @@ class PrunableNetwork(nn.Module):
         ParameterTypeError
             If a parameter has the wrong type.
         """
-        scale = check_interval("loss_scale", loss_scale, "update_score", 0.0, math.inf, "neither")
+        scale = check_interval("loss_scale", loss_scale, "update_score", 0.0, np.inf, "neither")
         gradients = self._gradients.collect()
         if not gradients and self.criterion.needs_gradients:
             raise TrainingError(

@@ -334,7 +334,6 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
             If a loss or a gradient is not finite.
         """
         settings = self._check_params()
-        self._check_distillation()
         if X_val is None and y_val is not None:
             raise ParameterError(f"The 'X_val' parameter of {_OWNER}.fit must be given with 'y_val'. Got None instead.")
         valid = None if X_val is None else (X_val, y_val)
@@ -383,11 +382,10 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
             dense = _skorch.train(start, X, y, fit_params, interrupts)
             network = self._make_network(start, example)
         masked = _skorch.make_masked(net, network.module, trained=start, train_split=split)
-        weight, temperature = self._check_distillation()
-        teacher = _skorch.copy_fitted(start) if weight else None
+        teacher = _skorch.copy_fitted(start) if self.distill else None
         del start
         tuner = _skorch.FineTuner(masked, network, split, X, y, fit_params, interrupts)
-        with _skorch.distilled(masked, teacher, weight, temperature, fit_params):
+        with _skorch.distilled(masked, teacher, self.distill, self.distill_temperature, fit_params):
             result = PruningLoop(network, tuner, validation, settings, _OWNER).run(dense)
         del teacher
 
@@ -596,6 +594,8 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
             min_score = check_interval("min_score", min_score, _OWNER, -math.inf, math.inf, closed="neither")
         if max_score_drop is not None:
             max_score_drop = check_interval("max_score_drop", max_score_drop, _OWNER, 0.0, math.inf, closed="left")
+        check_interval("distill", self.distill, _OWNER, 0.0, 1.0)
+        check_interval("distill_temperature", self.distill_temperature, _OWNER, 0.0, math.inf, closed="neither")
         schedule = as_schedule(self.step, _OWNER)
         limit = max_to_prune(schedule)
         if limit is not None and self.round_to is not None and limit < self.round_to:
@@ -607,6 +607,7 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
             target=check_interval("target_reduction", self.target_reduction, _OWNER, 0.0, 1.0, closed="neither"),
             resource=cast("Resource", check_choice("reduction_of", self.reduction_of, _OWNER, RESOURCES)),
             schedule=schedule,
+            max_to_prune=limit,
             score_batches=score_batches,
             finetune_epochs=check_integer("finetune_epochs", self.finetune_epochs, _OWNER, 0),
             finetune_batches=finetune_batches,
@@ -616,13 +617,6 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
             recovery_rounds=check_integer("recovery_rounds", self.recovery_rounds, _OWNER, 0),
             step_halvings=check_integer("step_halvings", self.step_halvings, _OWNER, 0),
             verbose=check_integer("verbose", int(self.verbose), _OWNER, 0),
-        )
-
-    def _check_distillation(self) -> tuple[float, float]:
-        """Return the weight and the temperature."""
-        return (
-            check_interval("distill", self.distill, _OWNER, 0.0, 1.0),
-            check_interval("distill_temperature", self.distill_temperature, _OWNER, 0.0, math.inf, closed="neither"),
         )
 
     def _warn_of_bottlenecks(self) -> None:

@@ -16,7 +16,6 @@ __all__ = [
     "LinearSchedule",
     "OneShotSchedule",
     "Schedule",
-    "max_to_prune",
 ]
 
 
@@ -236,9 +235,11 @@ class OneShotSchedule(BaseEstimator):
         return target
 
 
-class FixedCountSchedule(BaseEstimator):
+class FixedCountSchedule(OneShotSchedule):
     """
     Remove the same number of units in every iteration, as MATLAB's ``MaxToPrune`` does.
+
+    Every iteration aims at the target, and the number of units ends it before.
 
     Parameters
     ----------
@@ -248,26 +249,6 @@ class FixedCountSchedule(BaseEstimator):
 
     def __init__(self, max_to_prune: int = 8) -> None:
         self.max_to_prune = max_to_prune
-
-    def next_reduction(self, iteration: int, reduction: float, target: float) -> float:
-        """
-        Return the target; the number of units ends an iteration before.
-
-        Parameters
-        ----------
-        iteration : int
-            Number of iterations done so far; not used.
-        reduction : float
-            Reduction reached so far; not used.
-        target : float
-            Reduction at which pruning ends.
-
-        Returns
-        -------
-        float
-            The target.
-        """
-        return target
 
 
 class CallableSchedule(BaseEstimator):

@@ -43,13 +43,13 @@ def distilled(
         yield
         return
     own_loss = net.get_loss
+    teacher._set_training(False)
 
     def get_loss(y_pred: Any, y_true: Any, X: Any = None, *args: Any, training: bool = False, **kwargs: Any) -> Tensor:
         loss: Tensor = own_loss(y_pred, y_true, X, *args, training=training, **kwargs)
         if not training:
             return loss
         with torch.no_grad():
-            teacher._set_training(False)
             wanted = teacher.infer(X, **fit_params)
         return (1.0 - weight) * loss + weight * _distance(net, _first(y_pred), _first(wanted), temperature)
 
