@@ -207,8 +207,8 @@ class PruningLoop:
         for iteration in itertools.count(1):
             if self._reduction >= settings.target:
                 break
-            scoring = self._tuner.score(settings.score_batches) if network.num_scored == 0 else Phase()
             self._held = network.snapshot()
+            scoring = self._tuner.score(settings.score_batches) if network.num_scored == 0 else Phase()
             aim = self._next_aim(iteration - halvings, 0.5**halvings)
             num_pruned = self._remove_units(aim, iteration)
             if not num_pruned:

@@ -32,6 +32,10 @@ def nets(kind):
     if kind == "regression":
         y = (X[:, :1] + X[:, 1:2]).astype(np.float32)
         found = [make_regressor(module__dropout=0.0, max_epochs=epochs).fit(X, y) for epochs in (1, 2)]
+    elif kind == "binary":
+        y = y[:, None].astype(np.float32)
+        params = {"module__num_outputs": 1, "criterion": nn.BCEWithLogitsLoss, "lr": 0.05}
+        found = [make_regressor(**params, module__dropout=0.0, max_epochs=epochs).fit(X, y) for epochs in (1, 2)]
     elif kind == "probabilities":
         params = {"module": Probabilities, "criterion": nn.NLLLoss, "module__dropout": 0.0}
         found = [make_classifier(**params, max_epochs=epochs).fit(X, y) for epochs in (1, 2)]
@@ -45,13 +49,16 @@ def outputs(net, X):
     return net.infer(X)
 
 
-@pytest.mark.parametrize("kind", ["logits", "probabilities", "regression"])
+@pytest.mark.parametrize("kind", ["logits", "probabilities", "binary", "regression"])
 def test_the_loss_is_the_weighted_sum(kind):
     student, teacher, X, y = nets(kind)
     given, wanted = outputs(student, X), outputs(teacher, X).detach()
     own = student.get_loss(given, y, X=X, training=True)
     if kind == "regression":
         distance = (given - wanted).square().mean()
+    elif kind == "binary":
+        p, q = ((torch.cat([one, 0 * one], 1) / 3.0).softmax(1) for one in (given, wanted))
+        distance = 9.0 * (q * (q / p).log()).sum(1).mean()
     else:
         p, q = ((one if kind == "logits" else one.log()).div(3.0).softmax(1) for one in (given, wanted))
         distance = 9.0 * (q * (q / p).log()).sum(1).mean()

@@ -498,6 +498,28 @@ def test_ctrl_c_in_the_first_iteration_leaves_the_dense_network(table):
     assert pruner.support_.all()
 
 
+class InterruptedAt(Fisher):
+    """Presses Ctrl-C at a mini-batch that is scored."""
+
+    number: ClassVar[int] = 0
+
+    def observe(self, observation):
+        InterruptedAt.number -= 1
+        if not InterruptedAt.number:
+            raise KeyboardInterrupt
+        super().observe(observation)
+
+
+def test_ctrl_c_in_a_scoring_pass_keeps_the_iteration_before(dense, table):
+    InterruptedAt.number = 6  # the third pass of two mini-batches
+    settings = {"criterion": InterruptedAt(), "score_batches": 2, "finetune_epochs": 0, "step": 0.1}
+    with pytest.warns(UserWarning, match="Pruning was interrupted at a reduction of"):
+        pruner = quick(FrozenEstimator(dense), **settings).fit(*table)
+    assert pruner.n_iterations_ == 2
+    assert pruner.reduction_ == pruner.history_["reduction"].iloc[-1] > 0.15
+    assert pruner.n_prunables_ == pruner.history_["num_prunables"].iloc[-1]
+
+
 def test_fit_runs_in_a_thread(dense, table):
     pruner = quick(FrozenEstimator(dense))
     thread = threading.Thread(target=pruner.fit, args=table)
