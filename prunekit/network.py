@@ -12,6 +12,7 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from prunekit._random import preserve_rng
 from prunekit._validation import check_choice, check_integer, check_interval
@@ -20,42 +21,23 @@ from prunekit.exceptions import NothingToPruneError, ParameterError, TrainingErr
 from prunekit.importance import Criterion, Gates, Gradients, Observation, UnitSums, make_criterion, normalised
 from prunekit.surgery import (
     NORMS,
+    Body,
     Constraints,
-    MaskedNorms,
-    Masks,
+    NetworkSnapshot,
     Norms,
     Patterns,
     PruningPlan,
     Ranking,
     Selector,
     check_module,
-    compact,
     compare,
     evaluate,
-    make_plan,
     prove_units,
     what_blocks,
 )
 from prunekit.tracing import Inputs, Unit, copy_module, device_of, duplicate_inputs, named_tensors
 
 __all__ = ["NetworkSnapshot", "PrunableNetwork"]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class NetworkSnapshot:
-    """
-    State of a `PrunableNetwork` to come back to.
-
-    Parameters
-    ----------
-    removed : ndarray of bool, shape (n_units,)
-        Removed units.
-    tensors : dict of str to Tensor
-        Copies of parameters and buffers.
-    """
-
-    removed: NDArray[np.bool_]
-    tensors: dict[str, Tensor]
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +205,7 @@ class PrunableNetwork(nn.Module):
         self._earlier: NDArray[np.float64] | None = None
         with torch.inference_mode(False):
             self._inputs = duplicate_inputs(Inputs.of(example_inputs))
-        graph, self._repairs = prove_units(module, self._inputs, include, exclude, norms)
+        graph, repairs = prove_units(module, self._inputs, include, exclude, norms)
         if not graph.n_units:
             raise NothingToPruneError(what_blocks(module, graph))
         with torch.inference_mode(False):  # the copy is to be trained
@@ -232,10 +214,8 @@ class PrunableNetwork(nn.Module):
         self._costs = CostModel(self.module, graph)
         self._selector = Selector(graph, constraints)
         self._sums = UnitSums(graph)
-        self._masks = Masks(self.module, graph)
+        self._body = Body(self.module, graph, repairs, self._after_cut)
         self._masks_hold = False  # whether nothing changes weights for a while
-        self._norms = MaskedNorms(self.module, graph)
-        self._removed = np.zeros(graph.n_units, dtype=bool)
         self._num_scored = 0
         self._dtype = next((parameter.dtype for parameter in module.parameters()), None)
         self._batch_size = self._inputs.batch_size() or 1
@@ -544,7 +524,7 @@ class PrunableNetwork(nn.Module):
 
     def apply_masks(self) -> None:
         """Set the weights that read removed units to zero; every forward pass does so by itself."""
-        self._masks.apply()
+        self._body.masks.apply()
 
     @contextmanager
     def without(self, units: Iterable[int]) -> Iterator[tuple[Tensor, ...] | None]:
@@ -579,11 +559,9 @@ class PrunableNetwork(nn.Module):
         self.apply_masks()
         outside, self._masks_hold = self._masks_hold, True
         try:
-            with self._masks.zeroed(removed) as changed:
-                self._norms.update(removed)
-                yield None if self._norms.is_active else changed
+            with self._body.without(removed) as changed:
+                yield changed
         finally:
-            self._norms.update(self._removed)
             self._masks_hold = outside
 
     def snapshot(self) -> NetworkSnapshot:
@@ -595,10 +573,9 @@ class PrunableNetwork(nn.Module):
         NetworkSnapshot
             Removed units and copies of all tensors.
         """
-        tensors = {name: tensor.detach().clone() for name, tensor in named_tensors(self.module).items()}
-        return NetworkSnapshot(self._removed.copy(), tensors)
+        return self._body.snapshot()
 
-    def restore(self, snapshot: NetworkSnapshot) -> None:
+    def restore(self, snapshot: NetworkSnapshot, *optimizers: Optimizer) -> None:
         """
         Go back to an earlier state.
 
@@ -606,34 +583,50 @@ class PrunableNetwork(nn.Module):
         ----------
         snapshot : NetworkSnapshot
             What `snapshot` of this network returned.
+        *optimizers : Optimizer
+            Optimizers of the parameters. If the network was cut since, they get the parameters that are put in the
+            place of others, and forget what they knew of those.
 
         Raises
         ------
         ParameterError
             If it is the snapshot of another network; nothing is changed then.
         """
-        own = named_tensors(self.module)
-        fits = snapshot.removed.shape == self._removed.shape and own.keys() == snapshot.tensors.keys()
-        if not fits or any(tensor.shape != snapshot.tensors[name].shape for name, tensor in own.items()):
-            raise ParameterError(
-                "The 'snapshot' parameter of restore must be a snapshot of this network. Got one of another network "
-                "instead."
-            )
-        with torch.no_grad():
-            for name, tensor in own.items():
-                tensor.data.copy_(snapshot.tensors[name])
-        self._removed = snapshot.removed.copy()
-        self._masks.update(self._removed)
-        self._norms.update(self._removed)
+        self._body.restore(snapshot, optimizers)
         self._earlier = None
         self.reset_score()
+
+    def cut(self, *optimizers: Optimizer) -> bool:
+        """
+        Make `module` physically smaller by what is masked, so that what follows costs what the small network costs.
+
+        Units keep their numbers, and everything here works as before: scores, masks, `plan`, `verify`, `compact`,
+        `restore`. Call it between a step of the optimizer and the next forward pass.
+
+        Parameters
+        ----------
+        *optimizers : Optimizer
+            Optimizers of the parameters: they get the smaller ones, and momentum and the like are sliced along. An
+            optimizer that is not given trains parameters that are no longer there.
+
+        Returns
+        -------
+        bool
+            Whether there was anything to cut off.
+
+        Notes
+        -----
+        Parameters are other objects afterwards, so references to the old ones are stale. Results are those of the
+        masked network up to rounding, but dropout draws fewer random numbers.
+        """
+        return self._body.cut(optimizers)
 
     # -- leaving ------------------------------------------------------------------------------------------------------
 
     @property
     def plan(self) -> PruningPlan:
         """What is removed by now, as a document that can be applied to a dense network of the same class."""
-        return make_plan(self.graph, self._removed, self._repairs)
+        return self._body.plan
 
     def compact(self, verify: bool = True) -> nn.Module:
         """
@@ -656,7 +649,7 @@ class PrunableNetwork(nn.Module):
         """
         smaller = self._compacted()
         if verify:
-            compare(self.module, smaller, self._example_inputs(), 1e-5)
+            compare(self._masked(), smaller, self._example_inputs(), 1e-5)
         return smaller
 
     def verify(self, *inputs: Any, rtol: float = 1e-5) -> float:
@@ -684,7 +677,7 @@ class PrunableNetwork(nn.Module):
             If the difference is larger than allowed.
         """
         example = Inputs.of(inputs[0] if len(inputs) == 1 else inputs) if inputs else self._example_inputs()
-        return compare(self.module, self._compacted(), example, rtol)
+        return compare(self._masked(), self._compacted(), example, rtol)
 
     # -- inside -------------------------------------------------------------------------------------------------------
 
@@ -732,9 +725,7 @@ class PrunableNetwork(nn.Module):
         count = int(removed.sum() - self._removed.sum())
         if self._comparison.score_momentum:
             self._earlier = self.importances
-        self._removed = removed
-        self._masks.update(removed)
-        self._norms.update(removed)
+        self._body.update(removed)
         if self._comparison.reset_scores:
             self.reset_score()
         return count
@@ -744,19 +735,40 @@ class PrunableNetwork(nn.Module):
         return 1.0 - self._costs.of(resource, removed) / dense if dense else 0.0
 
     def _compacted(self) -> nn.Module:
-        self.apply_masks()
+        with self._bare():
+            smaller = self._body.compacted()
+        self._gradients.freeze_again_(smaller)
+        return smaller
+
+    def _masked(self) -> nn.Module:
+        """Return the masked network in the dense shapes: itself, or a copy if it was cut."""
+        if self._body.is_whole:
+            return self.module
+        with self._bare():
+            return self._body.dense_copy()
+
+    @contextmanager
+    def _bare(self) -> Iterator[None]:
+        """Take off what hangs on the network, so that it is not copied along."""
         self._forward_hook.remove()
-        self._norms.remove_hooks()
         try:
             with nullcontext() if self._gates is None else self._gates.detached():
-                smaller = compact(self.module, self.plan)
+                yield
         finally:
-            self._norms.update(self._removed)
             self._forward_hook = self.module.register_forward_pre_hook(
                 self._before_forward, prepend=True, with_kwargs=True
             )
-        self._gradients.freeze_again_(smaller)
-        return smaller
+
+    def _after_cut(self) -> None:
+        """Look at the parameters that have come into the place of others."""
+        self._sums = UnitSums(self.graph, self._body.axes)
+        self._gradients.attach()
+        if self._gates is not None:
+            self._gates.forget()
+
+    @property
+    def _removed(self) -> NDArray[np.bool_]:
+        return self._body.removed
 
     def _example_inputs(self) -> Inputs:
         """Return the example inputs on the device of the network, which may have been moved or cast since."""

@@ -41,9 +41,9 @@ def layer_table(module: nn.Module, costs: CostModel, removed: NDArray[np.bool_])
     Parameters
     ----------
     module : Module
-        The dense network.
+        The network.
     costs : CostModel
-        Its costs.
+        Costs of the dense network.
     removed : ndarray of bool, shape (n_units,)
         Removed units.
 
@@ -59,7 +59,7 @@ def layer_table(module: nn.Module, costs: CostModel, removed: NDArray[np.bool_])
     order of execution, layers that did not run last. A shared parameter belongs to the first layer that holds it.
     """
     builder = _Builder(module, costs, removed)
-    table = pd.DataFrame([builder.row(path, layer) for path, layer in builder.layers()], columns=list(COLUMNS))
+    table = pd.DataFrame([builder.row(path) for path in builder.layers()], columns=list(COLUMNS))
     before, after = costs.measure(np.zeros_like(removed)), costs.measure(removed)
     names = {"params": "params", "macs": "macs", "filters": "filters", "memory_bytes": "memory"}
     table.attrs["totals"] = {
@@ -92,8 +92,8 @@ class _Builder:
         self._parameters = dict(module.named_parameters())
         self._buffers = dict(module.named_buffers())
 
-    def layers(self) -> Iterator[tuple[str, nn.Module]]:
-        """Yield dotted path and module of every layer."""
+    def layers(self) -> Iterator[str]:
+        """Yield the dotted path of every layer."""
         found = dict(self._module.named_modules())
         order = [path for path in self._run.module_outputs if path in found]
         order += [path for path in found if path not in self._run.module_outputs]
@@ -101,26 +101,25 @@ class _Builder:
             layer = found[path]
             owns = any(self._own(self._parameters, path)) or any(self._own(self._buffers, path))
             if owns or not any(layer.children()) or self._macs_before.get(path, 0):
-                yield path, layer
+                yield path
 
-    def row(self, path: str, layer: nn.Module) -> dict[str, Any]:
+    def row(self, path: str) -> dict[str, Any]:
         """Return the row of a layer."""
         learnables = self._sizes(self._own(self._parameters, path))
         states = self._sizes(self._own(self._buffers, path))
-        before = sum(self._parameters[name].numel() for name in self._own(self._parameters, path))
+        before = sum(math.prod(self._costs.dense_shapes[name]) for name in self._own(self._parameters, path))
         after = sum(math.prod(shape) for shape in learnables.values())
         size, layout, activation_bytes = self._activation(path)
         macs_before, macs = self._macs_before.get(path, 0), self._macs_after.get(path, 0)
         producers = self._graph.filters_of(path)
         kept = self._kept[producers]
-        own = {**self._parameters, **self._buffers}
         weight_bytes = sum(
-            math.prod(self._costs.tensor_shape(name, self._kept)) * own[name].element_size()
+            math.prod(self._costs.tensor_shape(name, self._kept)) * self._costs.item_bytes[name]
             for name in (*self._own(self._parameters, path), *self._own(self._buffers, path))
         )
         return {
-            "name": path or type(layer).__name__,
-            "type": type(layer).__name__,
+            "name": path or self._costs.layer_types[path],
+            "type": self._costs.layer_types[path],
             "activation_size": size,
             "activation_format": layout,
             "learnable_sizes": learnables,

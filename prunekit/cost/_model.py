@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from prunekit.cost._macs import contracted_shape
-from prunekit.tracing import OperationRecord, UnitGraph, named_tensors
+from prunekit.tracing import OperationRecord, UnitGraph, named_parts, named_tensors
 
 Resource = Literal["params", "macs", "filters", "memory"]
 RESOURCES: tuple[Resource, ...] = ("params", "macs", "filters", "memory")
@@ -58,11 +58,23 @@ class CostModel:
         The dense network.
     graph : UnitGraph
         Its units.
+
+    Attributes
+    ----------
+    dense_shapes : dict of str to tuple of int
+        Shapes of its parameters and buffers.
+    layer_types : dict of str to str
+        Classes of its layers by their dotted paths.
+    item_bytes : dict of str to int
+        Bytes of one element of each.
     """
 
     def __init__(self, module: nn.Module, graph: UnitGraph) -> None:
         self.graph = graph
-        self._tensors = named_tensors(module)
+        tensors = named_tensors(module)
+        self.dense_shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+        self.layer_types = {path: type(part).__name__ for path, part in named_parts(module)}
+        self.item_bytes = {name: tensor.element_size() for name, tensor in tensors.items()}
         self._parameters = {name for name, _ in module.named_parameters()}
         self._axes: dict[str, dict[int, slice]] = {}
         for axis in graph.axes:
@@ -177,14 +189,14 @@ class CostModel:
 
     def tensor_shape(self, name: str, kept: NDArray[np.bool_]) -> tuple[int, ...]:
         """Return the shape of a parameter or buffer when only some labels stay."""
-        shape = list(self._tensors[name].shape)
+        shape = list(self.dense_shapes[name])
         for dim, labels in self._axes.get(name, {}).items():
             shape[dim] = int(kept[labels].sum())
         return tuple(shape)
 
     def weight_bytes(self, kept: NDArray[np.bool_]) -> int:
         """Return the bytes of all parameters and buffers."""
-        return sum(math.prod(self.tensor_shape(name, kept)) * t.element_size() for name, t in self._tensors.items())
+        return sum(math.prod(self.tensor_shape(name, kept)) * size for name, size in self.item_bytes.items())
 
     def operation_macs(self, kept: NDArray[np.bool_]) -> dict[str, int]:
         """Return multiply-adds for one sample by the dotted path of the module that runs them."""

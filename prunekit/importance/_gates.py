@@ -224,6 +224,10 @@ class Gates:
             )
         return [] if self._given_up else passes
 
+    def forget(self) -> None:
+        """Forget what was seen since it was last taken."""
+        self._passes.clear()
+
     @contextmanager
     def detached(self) -> Iterator[None]:
         """

@@ -21,6 +21,7 @@ class Gradients:
     def __init__(self, module: nn.Module, names: set[str]) -> None:
         self._module = module
         self._frozen: set[str] = set()
+        self._hooked: dict[str, nn.Parameter] = {}
         self._taken: dict[str, Tensor] = {}
         paths = {name: name.rpartition(".") for name, _ in module.named_parameters() if name in names}
         self._holders = [(name, module.get_submodule(path), key) for name, (path, _, key) in paths.items()]
@@ -28,7 +29,16 @@ class Gradients:
             if name in names and not parameter.requires_grad:
                 self._frozen.add(name)
                 parameter.requires_grad_(True)
+        self.attach()
+
+    def attach(self) -> None:
+        """Watch the frozen parameters, also where others have come into their place; forget what those got."""
+        self._taken.clear()
+        for name, part, key in self._holders:
+            parameter = part._parameters[key] if name in self._frozen else None
+            if parameter is not None and self._hooked.get(name) is not parameter:
                 parameter.register_post_accumulate_grad_hook(self._take(name))
+                self._hooked[name] = parameter
 
     def collect(self) -> dict[str, Tensor]:
         """

@@ -12,7 +12,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from prunekit.exceptions import ParameterError, TrainingError
 from prunekit.importance._gates import Pass, Read
 from prunekit.importance.functional import sum_but, taylor_sums
-from prunekit.tracing import UnitGraph, named_tensors
+from prunekit.tracing import Axis, HeldAxis, UnitGraph, named_tensors
 
 _AxisKey = tuple[str, int]
 """Name of a parameter or buffer, and one of its dimensions."""
@@ -26,14 +26,21 @@ class _Places:
     ----------
     graph : UnitGraph
         Units of a network.
+    axes : sequence of Axis or HeldAxis
+        What its tensors hold.
     marked : ndarray of bool, shape (n_labels,)
         Labels that count.
     """
 
-    def __init__(self, graph: UnitGraph, marked: "np.ndarray[tuple[int], np.dtype[np.bool_]]") -> None:
+    def __init__(
+        self,
+        graph: UnitGraph,
+        axes: Sequence[Axis] | Sequence[HeldAxis],
+        marked: "np.ndarray[tuple[int], np.dtype[np.bool_]]",
+    ) -> None:
         self.axes: dict[_AxisKey, tuple[Tensor, Tensor, int]] = {}
         self._joined: dict[tuple[tuple[_AxisKey, ...], torch.device], tuple[Tensor | None, Tensor]] = {}
-        for axis in graph.axes:
+        for axis in axes:
             units = np.where(marked[axis.labels], graph.unit_of_label[axis.labels], -1)
             entries = np.flatnonzero(units >= 0)
             if entries.size:
@@ -72,13 +79,16 @@ class UnitSums:
     ----------
     graph : UnitGraph
         Units of a network.
+    axes : sequence of HeldAxis, default=None
+        What its tensors hold, where parts of them are gone; values of the units there are zero. None: everything.
     """
 
-    def __init__(self, graph: UnitGraph) -> None:
+    def __init__(self, graph: UnitGraph, axes: Sequence[Axis] | Sequence[HeldAxis] | None = None) -> None:
         self.n_units = graph.n_units
         self._graph = graph
-        self._consumers = _Places(graph, graph.consumers)
-        self._producers = _Places(graph, graph.producers)
+        self._axes = graph.axes if axes is None else axes
+        self._consumers = _Places(graph, self._axes, graph.consumers)
+        self._producers = _Places(graph, self._axes, graph.producers)
 
     @cached_property
     def consumer_dims(self) -> dict[str, set[int]]:
@@ -180,8 +190,16 @@ class UnitSums:
         return self._sum(self._all, [axis for axis in self._all.axes if axis[0] in names], sums)
 
     @cached_property
+    def present(self) -> Tensor:
+        """Which units the tensors of the network hold, shape (n_units,)."""
+        found = torch.zeros(self.n_units, dtype=torch.bool)
+        for _, units, _ in self._all.axes.values():
+            found[units] = True
+        return found
+
+    @cached_property
     def _all(self) -> _Places:
-        return _Places(self._graph, np.ones(self._graph.unit_of_label.size, dtype=bool))
+        return _Places(self._graph, self._axes, np.ones(self._graph.unit_of_label.size, dtype=bool))
 
     def _sum(self, places: _Places, axes: Iterable[_AxisKey], sums: Callable[[str, int], Tensor | None]) -> Tensor:
         lines = {axis: line for axis in axes if (line := sums(*axis)) is not None}
@@ -368,7 +386,7 @@ class Observation:
             if isinstance(part, (_NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)) and part.weight is not None
         }
         counts = self._sums.over(scales, lambda name, dim: torch.ones_like(tensors[name].detach()))
-        missing = int((counts == 0).sum())
+        missing = int(((counts == 0).cpu() & self._sums.present).sum())
         if missing:
             raise ParameterError(
                 "The 'criterion' parameter must not be 'bn_scale' for this network: a normalisation with a scale must "

@@ -1,6 +1,7 @@
 """Surgery: plans, masks, the compacted network and the proof that it can be built."""
 
 from prunekit.surgery.attributes import Repair
+from prunekit.surgery.body import Body, NetworkSnapshot
 from prunekit.surgery.compaction import compact
 from prunekit.surgery.comparison import compare, evaluate
 from prunekit.surgery.masks import Masks
@@ -14,11 +15,13 @@ from prunekit.surgery.selection import Constraints, Ranking, Selector
 __all__ = [
     "NORMS",
     "AttributeChange",
+    "Body",
     "Constraints",
     "Failure",
     "KeptIndices",
     "MaskedNorms",
     "Masks",
+    "NetworkSnapshot",
     "Norms",
     "Patterns",
     "PruningPlan",

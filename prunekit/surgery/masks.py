@@ -1,6 +1,6 @@
 """Masks: removed units simulated by zeros, while the network keeps its shapes and trains on."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from prunekit.tracing import UnitGraph, named_tensors
+from prunekit.tracing import Axis, HeldAxis, UnitGraph, named_tensors
 
 if TYPE_CHECKING:
     from torch.utils.hooks import RemovableHandle
@@ -25,6 +25,8 @@ class Masks:
         The network; its parameters get hooks, and weights of removed units become zero.
     graph : UnitGraph
         Its units.
+    axes : sequence of HeldAxis, default=None
+        What the tensors of the network hold, where parts of them are gone. None: everything.
 
     Notes
     -----
@@ -33,9 +35,12 @@ class Masks:
     before the removal still moves is set back by `apply`, which belongs before every forward pass.
     """
 
-    def __init__(self, module: nn.Module, graph: UnitGraph) -> None:
+    def __init__(
+        self, module: nn.Module, graph: UnitGraph, axes: Sequence[Axis] | Sequence[HeldAxis] | None = None
+    ) -> None:
         self._module = module
         self._graph = graph
+        self._axes = graph.axes if axes is None else axes
         self._stays = graph.kept_labels(np.zeros(graph.n_units, dtype=bool))
         self._removed: dict[str, list[tuple[int, Tensor]]] = {}
         self._handles: dict[str, RemovableHandle] = {}
@@ -90,7 +95,7 @@ class Masks:
     def _read_by(self, labels: NDArray[np.bool_], tensors: dict[str, Tensor]) -> dict[str, list[tuple[int, Tensor]]]:
         """Return the weights that read some labels: dimension and indices by the name of the tensor."""
         found: dict[str, list[tuple[int, Tensor]]] = {}
-        for axis in self._graph.axes:
+        for axis in self._axes:
             gone = np.flatnonzero(labels[axis.labels] & self._graph.consumers[axis.labels])
             if gone.size:
                 indices = torch.from_numpy(gone).to(tensors[axis.tensor].device)

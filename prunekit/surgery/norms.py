@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -81,6 +81,8 @@ class MaskedNorms:
         The network; those of its layers that normalise over removed channels get hooks.
     graph : UnitGraph
         Its units.
+    held : ndarray of bool, shape (n_labels,), default=None
+        Labels that the tensors of the network hold, where parts of them are gone. None: all.
 
     Notes
     -----
@@ -89,10 +91,12 @@ class MaskedNorms:
     network does. Parameters, buffers and attributes are those of the dense network whenever the layer does not run.
     """
 
-    def __init__(self, module: nn.Module, graph: UnitGraph) -> None:
+    def __init__(self, module: nn.Module, graph: UnitGraph, held: NDArray[np.bool_] | None = None) -> None:
         self._module = module
         self._graph = graph
         self._layers = _norm_layers(module, graph)
+        if held is not None:
+            self._layers = tuple(replace(norm, labels=norm.labels[held[norm.labels]]) for norm in self._layers)
         self._handles: list[RemovableHandle] = []
 
     def update(self, removed: NDArray[np.bool_]) -> None:

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,7 @@ from torch import nn
 
 from prunekit.exceptions import PlanError
 from prunekit.surgery.attributes import Repair, read_numbers
-from prunekit.tracing import UnitGraph, named_tensors
+from prunekit.tracing import Axis, HeldAxis, UnitGraph, named_tensors
 
 PROTOCOL = 1
 """Version of the document that `PruningPlan.to_json` writes."""
@@ -177,7 +178,12 @@ class PruningPlan:
                 )
 
 
-def make_plan(graph: UnitGraph, removed: NDArray[np.bool_], repairs: tuple[Repair, ...] = ()) -> PruningPlan:
+def make_plan(
+    graph: UnitGraph,
+    removed: NDArray[np.bool_],
+    repairs: tuple[Repair, ...] = (),
+    axes: Sequence[Axis] | Sequence[HeldAxis] | None = None,
+) -> PruningPlan:
     """
     Return the plan that removes units.
 
@@ -189,6 +195,8 @@ def make_plan(graph: UnitGraph, removed: NDArray[np.bool_], repairs: tuple[Repai
         Units to remove.
     repairs : tuple of Repair, default=()
         Attributes that hold sizes.
+    axes : sequence of HeldAxis, default=None
+        What the tensors hold that the plan is to be applied to, where parts of them are gone. None: everything.
 
     Returns
     -------
@@ -197,7 +205,7 @@ def make_plan(graph: UnitGraph, removed: NDArray[np.bool_], repairs: tuple[Repai
     """
     stays = graph.kept_labels(removed)
     kept = []
-    for axis in graph.axes:
+    for axis in graph.axes if axes is None else axes:
         own = stays[axis.labels]
         if not own.all():
             kept.append(KeptIndices(axis.tensor, axis.dim, axis.size, tuple(np.flatnonzero(own).tolist())))

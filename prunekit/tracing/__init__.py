@@ -10,7 +10,7 @@ from prunekit.tracing._outputs import OF_EVERY_MODULE, named_outputs, named_part
 from prunekit.tracing._reason import Reason
 from prunekit.tracing._records import LabelStore, OperationRecord, RunRecord
 from prunekit.tracing._sandbox import Sandbox, device_of
-from prunekit.tracing._trace import Axis, Trace, describe_misfit, trace
+from prunekit.tracing._trace import Axis, HeldAxis, Trace, describe_misfit, trace
 from prunekit.tracing._tracer import Tracer
 from prunekit.tracing._units import Group, Slice, Unit, UnitGraph
 
@@ -20,6 +20,7 @@ __all__ = [
     "Axis",
     "CheckingTable",
     "Group",
+    "HeldAxis",
     "Inputs",
     "LabelConflictError",
     "LabelStore",

@@ -5,7 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, get_args
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import DataDependentOutputException, unset_fake_temporarily
 
@@ -45,6 +47,30 @@ class Axis(NamedTuple):
     def labels(self) -> slice:
         """Labels of the axis, as a slice of arrays over all labels."""
         return slice(self.start, self.start + self.size)
+
+
+class HeldAxis(NamedTuple):
+    """
+    An `Axis` of a tensor from which some indices are gone.
+
+    Parameters
+    ----------
+    tensor : str
+        Name of the parameter or buffer.
+    dim : int
+        Dimension.
+    labels : ndarray of int, shape (size,)
+        Labels of the indices that it still has.
+    """
+
+    tensor: str
+    dim: int
+    labels: NDArray[np.int64]
+
+    @property
+    def size(self) -> int:
+        """Number of indices."""
+        return int(self.labels.size)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -14,7 +14,7 @@ from torch import Tensor
 from prunekit.tracing._factors import left_padded, tracked
 from prunekit.tracing._labels import IntArray, connected, distinct
 from prunekit.tracing._reason import Reason
-from prunekit.tracing._trace import Axis, Trace
+from prunekit.tracing._trace import Axis, HeldAxis, Trace
 
 Role = Literal["producer", "inner", "consumer"]
 BoolArray = NDArray[np.bool_]
@@ -187,6 +187,24 @@ class UnitGraph:
         """
         padded = np.append(removed, False)  # unit -1 is none
         return ~padded[self.unit_of_label]
+
+    def held_axes(self, held: BoolArray) -> tuple[HeldAxis, ...]:
+        """
+        Return the axes of the tensors that hold only some labels.
+
+        Parameters
+        ----------
+        held : ndarray of bool, shape (n_labels,)
+            Labels that they hold.
+
+        Returns
+        -------
+        tuple of HeldAxis
+            As many as ``axes``, in the same order.
+        """
+        return tuple(
+            HeldAxis(axis.tensor, axis.dim, axis.start + np.flatnonzero(held[axis.labels])) for axis in self.axes
+        )
 
     def labels_of_axes(self, kept: BoolArray) -> dict[tuple[str, int], Tensor]:
         """

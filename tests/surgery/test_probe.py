@@ -165,7 +165,7 @@ def test_any_removal_stands_the_probe() -> None:
             removed = np.zeros(network.num_prunables, dtype=bool)
             removed[[first, second]] = True
             if all((~removed[group.units]).sum() >= group.minimum for group in network.graph.groups):
-                assert not probe(network.graph, network._repairs, removed)
+                assert not probe(network.graph, network._body._repairs, removed)
 
 
 def test_the_probe_says_where_it_failed() -> None:

@@ -15,6 +15,7 @@ from prunekit.importance import oracle
 from prunekit.importance._replay import CannotReplayError, Recording
 from prunekit.network import NetworkSnapshot
 from prunekit.surgery import probing, prove_units
+from prunekit.surgery.attributes import read_numbers
 from prunekit.tracing import Inputs, duplicate_inputs, tensors_of
 from tests.zoo import (
     attention,
@@ -96,6 +97,45 @@ def test_masked_equals_compacted(case: Case, fraction: float) -> None:
         for module in (network, small):
             train(module, inputs, torch.optim.SGD(module.parameters(), 0.01, 0.9, weight_decay=0.01), clip=1.0)
         assert_same_outputs(network, small, inputs)
+
+
+@pytest.mark.parametrize("case", CASES[::3], ids=str)
+def test_cut_in_mid_run(case: Case) -> None:
+    """A network that is cut while it is pruned stays the masked one, and the way back is open."""
+    network, inputs = _fresh(case), case.make()[1]
+    start = network.snapshot()
+    try:
+        remove(network, 0.3, seed=3)
+        masked, table = network.compact(verify=False), network.analyze()
+        optimizer = torch.optim.SGD(network.module.parameters(), 0.01, 0.9, weight_decay=0.01)
+        network.cut(optimizer)
+        assert_same_outputs(network, masked, inputs)
+        assert {id(one) for one in network.module.parameters() if one.requires_grad} <= {
+            id(one) for group in optimizer.param_groups for one in group["params"]
+        }
+        assert _shared(network.module) == _shared(masked)
+        assert network.analyze().equals(table)
+        if case.trains:
+            own = torch.optim.SGD(masked.parameters(), 0.01, 0.9, weight_decay=0.01)
+            for module, its in ((network, optimizer), (masked, own)):
+                train(module, inputs, its, clip=1.0)
+            assert_same_outputs(network, masked, inputs)
+        between = network.snapshot()
+        if remove(network, 0.3, seed=4):
+            small = network.compact(verify=False)
+            assert_same_outputs(network, small, inputs)
+            network.cut(optimizer)
+            assert_same_outputs(network, small, inputs)
+            network.verify()
+            network.restore(between, optimizer)
+        assert_same_outputs(network, network.compact(), inputs)
+        assert network.analyze().equals(table)
+    finally:
+        network.restore(start)
+    fresh = PrunableNetwork(*case.make(), criterion=Given())
+    numbers = [read_numbers(part) for part in network.module.modules()]
+    assert numbers == [read_numbers(part) for part in fresh.module.modules()]
+    assert_same_outputs(network, fresh, inputs)
 
 
 @zoo
