@@ -39,7 +39,7 @@ from benchmarks.zoo import RESULTS, _line, describe_part
 from benchmarks.zoo_common import quiet
 from benchmarks.zoo_torch_pruning import output_layers
 from prunekit import PrunableNetwork
-from prunekit._skorch._training import score_every
+from prunekit._skorch._watches import score_every
 from prunekit.exceptions import ParameterError
 from prunekit.importance import CRITERIA, Criterion, Magnitude, Observation, Taylor, Taylor2, Together, oracle
 from prunekit.tracing import UnitGraph

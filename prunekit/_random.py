@@ -3,7 +3,7 @@
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -64,6 +64,46 @@ def seeded_rng(seed: int | None, device: torch.device | None = None) -> Iterator
             with torch.cuda.device(index):
                 torch.cuda.manual_seed(seed)
         yield
+
+
+def rng_state(device: torch.device | None = None) -> dict[str, Any]:
+    """
+    Return the global random states.
+
+    Parameters
+    ----------
+    device : torch.device, optional
+        Device that computes; its generator is among them if it is a CUDA device.
+
+    Returns
+    -------
+    dict
+        For `set_rng_state`: numbers, tuples, arrays and tensors.
+    """
+    return {
+        "python": random.getstate(),
+        "numpy": tuple(np.random.get_state()),  # noqa: NPY002 - the global state is what is kept
+        "torch": torch.get_rng_state(),
+        "cuda": [torch.cuda.get_rng_state(index) for index in _cuda_indices(device)],
+    }
+
+
+def set_rng_state(state: dict[str, Any], device: torch.device | None = None) -> None:
+    """
+    Set the global random states.
+
+    Parameters
+    ----------
+    state : dict
+        What `rng_state` returned.
+    device : torch.device, optional
+        Device that computes.
+    """
+    random.setstate(state["python"])
+    np.random.set_state(state["numpy"])  # noqa: NPY002 - the global state is what was kept
+    torch.set_rng_state(state["torch"])
+    for index, own in zip(_cuda_indices(device), state["cuda"], strict=False):
+        torch.cuda.set_rng_state(own, index)
 
 
 def _cuda_indices(device: torch.device | None) -> list[int]:

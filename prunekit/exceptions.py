@@ -9,6 +9,7 @@ __all__ = [
     "PipelineFileError",
     "PlanError",
     "PrunekitError",
+    "StateError",
     "TargetError",
     "TrainingError",
     "VerificationError",
@@ -41,6 +42,10 @@ class NothingToPruneError(PrunekitError, ValueError):
 
 class PlanError(PrunekitError, ValueError):
     """A pruning plan does not fit the network that it is applied to, or cannot be read."""
+
+
+class StateError(PrunekitError, ValueError):
+    """A file that a run is to go on from is not whole, or not one of this version."""
 
 
 class TargetError(PrunekitError, ValueError):

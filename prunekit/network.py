@@ -621,6 +621,46 @@ class PrunableNetwork(nn.Module):
         """
         return self._body.cut(optimizers)
 
+    def get_state(self) -> dict[str, Any]:
+        """
+        Return everything that another process needs to go on: what is removed, tensors, scores.
+
+        Returns
+        -------
+        dict
+            Arrays, tensors (not copied) and numbers, for `set_state`.
+        """
+        state = self._body.snapshot(copied=False)
+        return {
+            "removed": state.removed,
+            "gone": state.gone,
+            "tensors": state.tensors,
+            "num_scored": self._num_scored,
+            "earlier": self._earlier,
+            "criterion": self.criterion.state_dict(),
+        }
+
+    def set_state(self, state: Mapping[str, Any], *optimizers: Optimizer) -> None:
+        """
+        Go on where another object was, made from the same dense network with the same parameters.
+
+        Parameters
+        ----------
+        state : Mapping
+            What `get_state` returned.
+        *optimizers : Optimizer
+            As for `restore`.
+
+        Raises
+        ------
+        ParameterError
+            If it is the state of another network; nothing is changed then.
+        """
+        self.restore(NetworkSnapshot(state["removed"], state["gone"], dict(state["tensors"])), *optimizers)
+        self._earlier = state["earlier"]
+        self.criterion.load_state_dict(state["criterion"])
+        self._num_scored = state["num_scored"]
+
     # -- leaving ------------------------------------------------------------------------------------------------------
 
     @property

@@ -4,7 +4,8 @@ import copy
 import math
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any, Self, cast
+from pathlib import Path
+from typing import Any, Literal, Self
 
 import numpy as np
 import pandas as pd
@@ -21,21 +22,25 @@ from sklearn.utils.validation import check_is_fitted
 from skorch import NeuralNet
 
 from prunekit import _skorch
-from prunekit._loop import LoopSettings, PruningLoop
+from prunekit._loop import Checkpoint, Control, LoopResult, LoopSettings, PruningLoop
 from prunekit._random import seeded_rng
-from prunekit._validation import check_choice, check_integer, check_interval
-from prunekit.cost import RESOURCES, Resource
+from prunekit._skorch import FineTuner
+from prunekit._validation import check_integer
+from prunekit.cost import Resource
 from prunekit.exceptions import ParameterError, TargetError
-from prunekit.importance import make_criterion
-from prunekit.network import Comparison, PrunableNetwork
-from prunekit.schedules import Schedule, as_schedule, max_to_prune
-from prunekit.surgery import NORMS, Constraints, Norms
+from prunekit.io import fingerprint
+from prunekit.network import PrunableNetwork
+from prunekit.schedules import Schedule
+from prunekit.surgery import Norms
+from prunekit.tracing import copy_module
 
 __all__ = ["TaylorPruner"]
 
 _OWNER = "TaylorPruner"
 _NUM_VERIFIED = 32
 """Number of real samples on which the masked and the compacted network are compared."""
+_NUM_BLOCKERS = 3
+"""Number of layers that are named where a target cannot be reached."""
 _NEARLY_EMPTY = 0.03
 """Fraction of its filters below which a layer is told of."""
 
@@ -88,6 +93,15 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
         those of the step before ended.
     final_epochs : int, default=3
         Epochs of training after the last step.
+    final_batches : int, default=None
+        Mini-batches of training after the last step, instead of ``final_epochs``.
+    lr_policy : {"constant", "restart", "cosine"}, default="cosine"
+        What the learning rate does after the first step. ``"constant"``: it stays. ``"restart"``: learning-rate
+        schedules among the callbacks of the net begin anew after every step. ``"cosine"``: it falls in half a cosine
+        from its start to zero at the end of the training, whatever the number of steps. But for ``"restart"``,
+        learning-rate schedules of the net act in the training before pruning only.
+    finetune_lr : float, default=None
+        Learning rate to start with after the first step. None: the ``lr`` of the net.
     distill : float, default=0.0
         Share in [0, 1] of the training loss after each step that is the distance from the outputs of the network before
         pruning; the rest is the loss of the net. For classifiers with cross entropy it is the Kullback-Leibler
@@ -103,6 +117,18 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
     step_halvings : int, default=2
         If that does not help either, the step is taken back and tried again with half its size: how often. After the
         last time the network before the step is the result.
+    compaction : {"step", "end"}, default="step"
+        When the network becomes physically smaller. ``"step"``: after every step, so that the rest of the run costs
+        what the small network costs; momentum and the like are sliced along. ``"end"``: until the end removed filters
+        are simulated by zeros. Both give the same result up to rounding, and but for dropout, which draws fewer
+        random numbers for fewer channels.
+    control : bool, default=False
+        Whether to train the network before pruning for as long as the pruned one, without pruning, so that what the
+        longer training gives is not credited to pruning: see ``control_score_``.
+    checkpoint : str or Path, default=None
+        Folder in which the run is kept after every iteration. If it ends before its time, whatever the reason, `fit`
+        with the same parameters and data goes on from there, with the same result. Fits with other parameters or
+        data have subfolders of their own.
     scoring : str or callable, default=None
         Scikit-learn scorer for validation and `score`; greater is better. None: the ``score`` method of the net.
     include, exclude : str or sequence of str, default=None
@@ -117,10 +143,11 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
         Whether channels that a layer normalises over together, such as a transformer's residual stream, stay, or may be
         removed; `LayerNorm` and its like then normalise over the channels that are left. The scores do not foresee what
         that changes for these.
-    per : {"params", "macs", "filters", "memory", "latency"}, default=None
+    per : {"target", "params", "macs", "filters", "memory", "latency"} or None, default="target"
         What the importance of a unit is divided by before units are compared: what its removal alone would save now of
         that resource, ``"latency"`` in measured microseconds of one forward pass on two samples. Importances
-        below zero are not divided. None compares importances as they are.
+        below zero are not divided. ``"target"``: the resource that ``reduction_of`` counts. None compares importances
+        as they are.
     macs_regularization : float, default=0.0
         Importance that a unit loses for each million of multiply-adds that its removal alone would save: lambda of
         Molchanov et al. 2017, section 2.3, where it is 0.001.
@@ -146,8 +173,10 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
         fine-tuning because of a threshold ("recover"), and for the training at the end ("final"), with the columns
         ``iteration``, ``phase``, ``target`` (the aim of the step), ``reduction``, ``reduction_params``,
         ``reduction_macs``, ``reduction_filters``, ``reduction_memory``, ``num_prunables`` (units that are left),
-        ``num_pruned`` (units removed in this iteration), ``train_loss``, ``score``, ``held`` (whether the thresholds
-        held), ``seconds_scoring``, ``seconds_training`` and ``seconds_validation``.
+        ``num_pruned`` (units removed in this iteration), ``train_loss``, ``score_before`` and ``score`` (on the
+        validation data, before and after the fine-tuning), ``held`` (whether the thresholds held),
+        ``seconds_scoring``, ``seconds_training``, ``seconds_validation`` and ``peak_memory_bytes`` (most that was taken
+        so far: by PyTorch on a CUDA device, else the largest resident set of the process).
     baseline_score_ : float
         Validation score before pruning, NaN without validation data or scorer.
     reduction_ : float
@@ -167,6 +196,10 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
         never scored. Estimates of different iterations are not on one scale.
     unit_layers_ : ndarray of shape (n_units,), dtype=str
         Name of the layer of each unit; a unit with filters of several layers counts for the first of them.
+    control_score_ : float
+        With ``control=True``: validation score of the network before pruning after the same training.
+    control_estimator_ : NeuralNet
+        With ``control=True``: that network, a fitted net.
     plan_ : PruningPlan
         What was removed from which parameter.
     classes_ : ndarray of shape (n_classes,)
@@ -247,12 +280,18 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
         finetune_epochs: int = 1,
         finetune_batches: int | None = None,
         final_epochs: int = 3,
+        final_batches: int | None = None,
+        lr_policy: _skorch.RatePolicy = "cosine",
+        finetune_lr: float | None = None,
         distill: float = 0.0,
         distill_temperature: float = 2.0,
         min_score: float | None = None,
         max_score_drop: float | None = None,
         recovery_rounds: int = 1,
         step_halvings: int = 2,
+        compaction: Literal["step", "end"] = "step",
+        control: bool = False,
+        checkpoint: str | Path | None = None,
         scoring: str | Callable[..., float] | None = None,
         include: str | Sequence[str] | None = None,
         exclude: str | Sequence[str] | None = None,
@@ -260,7 +299,7 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
         min_channels: int = 1,
         max_layer_reduction: float | None = None,
         norms: Norms = "freeze",
-        per: str | None = None,
+        per: str | None = "target",
         macs_regularization: float = 0.0,
         score_momentum: float = 0.0,
         reset_scores: bool = True,
@@ -276,12 +315,18 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
         self.finetune_epochs = finetune_epochs
         self.finetune_batches = finetune_batches
         self.final_epochs = final_epochs
+        self.final_batches = final_batches
+        self.lr_policy = lr_policy
+        self.finetune_lr = finetune_lr
         self.distill = distill
         self.distill_temperature = distill_temperature
         self.min_score = min_score
         self.max_score_drop = max_score_drop
         self.recovery_rounds = recovery_rounds
         self.step_halvings = step_halvings
+        self.compaction = compaction
+        self.control = control
+        self.checkpoint = checkpoint
         self.scoring = scoring
         self.include = include
         self.exclude = exclude
@@ -333,7 +378,7 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
         TrainingError
             If a loss or a gradient is not finite.
         """
-        settings = self._check_params()
+        settings = LoopSettings.checked(self.get_params(deep=False), _OWNER)
         if X_val is None and y_val is not None:
             raise ParameterError(f"The 'X_val' parameter of {_OWNER}.fit must be given with 'y_val'. Got None instead.")
         valid = None if X_val is None else (X_val, y_val)
@@ -347,8 +392,12 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
             )
         routed = process_routing(self, "fit", **fit_params).estimator.fit if _is_routing_enabled() else fit_params
         device = None if net.device is None else torch.device(net.device)
-        with _skorch.InterruptWatch() as interrupts, seeded_rng(self._draw_seed(), device):
-            self._fit(X, y, valid, routed, settings, net, frozen, interrupts)
+        checkpoint = self._open_checkpoint((X, y, X_val, y_val, fit_params))
+        seed = self._draw_seed()
+        if checkpoint is not None:
+            seed = checkpoint.begin(seed, device)
+        with _skorch.InterruptWatch() as interrupts, seeded_rng(seed, device):
+            self._fit(X, y, valid, routed, settings, net, frozen, interrupts, checkpoint)
         return self
 
     def _fit(
@@ -361,6 +410,7 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
         net: NeuralNet,
         frozen: bool,
         interrupts: _skorch.InterruptWatch,
+        checkpoint: Checkpoint | None,
     ) -> None:
         """Check everything on a copy that is not trained, train, prune, and set the fitted attributes."""
         start = _skorch.copy_fitted(net) if frozen else _skorch.make_probe(net, X, y)
@@ -378,16 +428,41 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
         dense = _skorch.Phase()
         if not frozen:
             del network  # a copy of the network, while it trains
-            start = _skorch.copy_net(net, train_split=split)
-            dense = _skorch.train(start, X, y, fit_params, interrupts)
+            trained = None if checkpoint is None else checkpoint.read("dense")
+            if trained is not None:
+                dense = _skorch.load_trained_(start, trained)
+            else:
+                start = _skorch.copy_net(net, train_split=split)
+                dense = _skorch.train(start, X, y, fit_params, interrupts)
+                if checkpoint is not None:
+                    checkpoint.write("dense", _skorch.trained_state(start, dense))
             network = self._make_network(start, example)
-        masked = _skorch.make_masked(net, network.module, trained=start, train_split=split)
-        teacher = _skorch.copy_fitted(start) if self.distill else None
+
+        before = _skorch.copy_fitted(start) if self.distill or self.control else None
+        distillation = (
+            _skorch.Distillation(before, self.distill, self.distill_temperature)
+            if before is not None and self.distill
+            else None
+        )
+
+        def make_tuner(module: torch.nn.Module, pruned: PrunableNetwork | None, trained: NeuralNet) -> FineTuner:
+            schedules = self.lr_policy == "restart"
+            tuned = _skorch.make_tuned(net, module, trained=trained, train_split=split, schedules=schedules)
+            rates = _skorch.Rates(self.lr_policy, self.finetune_lr)
+            return FineTuner(tuned, pruned, split, X, y, fit_params, rates, interrupts, distillation)
+
+        tuner = make_tuner(network.module, network, start)
+        control = None
+        if self.control and before is not None:
+            dense_net = before
+            control = Control(
+                lambda: make_tuner(copy_module(_skorch.bare_module(dense_net)), None, dense_net),
+                validation,
+                _skorch.device_of(tuner.net),
+            )
         del start
-        tuner = _skorch.FineTuner(masked, network, split, X, y, fit_params, interrupts)
-        with _skorch.distilled(masked, teacher, self.distill, self.distill_temperature, fit_params):
-            result = PruningLoop(network, tuner, validation, settings, _OWNER).run(dense)
-        del teacher
+        masked = tuner.net
+        result = PruningLoop(network, tuner, validation, settings, _OWNER, checkpoint, control).run(dense)
 
         if result.stop_reason == "nothing_left_to_prune":
             warnings.warn(
@@ -419,6 +494,8 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
         self.unit_layers_ = network.unit_layers
         self.plan_ = network.plan
         self._layer_table = network.analyze()
+        if self.control:
+            self._keep_control(net, result)
         self._warn_of_bottlenecks()
 
     def transform(self, X: Any = None) -> NeuralNet:
@@ -579,45 +656,30 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
             return int(self.random_state.randint(2**31 - 1))
         return check_integer("random_state", self.random_state, _OWNER, 0)
 
-    def _check_params(self) -> LoopSettings:
-        """Check the parameters that can be checked without the network."""
-        make_criterion(self.criterion, _OWNER)
-        Constraints.checked(self.min_channels, self.round_to, self.max_layer_reduction, _OWNER)
-        check_choice("norms", self.norms, _OWNER, NORMS)
-        Comparison.checked(self.per, self.macs_regularization, self.score_momentum, self.reset_scores, _OWNER)
-        score_batches, finetune_batches = (
-            None if value is None else check_integer(name, value, _OWNER, 1)
-            for name, value in (("score_batches", self.score_batches), ("finetune_batches", self.finetune_batches))
-        )
-        min_score, max_score_drop = self.min_score, self.max_score_drop
-        if min_score is not None:
-            min_score = check_interval("min_score", min_score, _OWNER, -math.inf, math.inf, closed="neither")
-        if max_score_drop is not None:
-            max_score_drop = check_interval("max_score_drop", max_score_drop, _OWNER, 0.0, math.inf, closed="left")
-        check_interval("distill", self.distill, _OWNER, 0.0, 1.0)
-        check_interval("distill_temperature", self.distill_temperature, _OWNER, 0.0, math.inf, closed="neither")
-        schedule = as_schedule(self.step, _OWNER)
-        limit = max_to_prune(schedule)
-        if limit is not None and self.round_to is not None and limit < self.round_to:
-            raise ParameterError(
-                f"The 'step' parameter of {_OWNER} must be a schedule that removes at least {self.round_to} units an "
-                f"iteration, since 'round_to' keeps multiples of that. Got {self.step!r} instead."
+    def _open_checkpoint(self, data: tuple[Any, ...]) -> Checkpoint | None:
+        """Return where this very fit is kept."""
+        if self.checkpoint is None:
+            return None
+        params = self.get_params(deep=False)
+        for name in ("checkpoint", "verbose"):
+            del params[name]
+        if isinstance(self.random_state, np.random.RandomState):
+            params["random_state"] = "RandomState"  # which goes on from fit to fit
+        return Checkpoint(Path(self.checkpoint) / fingerprint(params, data))
+
+    def _keep_control(self, net: NeuralNet, result: LoopResult) -> None:
+        """Set the attributes of the control run."""
+        for name in ("control_score_", "control_estimator_"):
+            if hasattr(self, name):
+                delattr(self, name)
+        if result.control is None:
+            warnings.warn(
+                "There is no control run, since the fit was interrupted before its end.", UserWarning, stacklevel=4
             )
-        return LoopSettings(
-            target=check_interval("target_reduction", self.target_reduction, _OWNER, 0.0, 1.0, closed="neither"),
-            resource=cast("Resource", check_choice("reduction_of", self.reduction_of, _OWNER, RESOURCES)),
-            schedule=schedule,
-            max_to_prune=limit,
-            score_batches=score_batches,
-            finetune_epochs=check_integer("finetune_epochs", self.finetune_epochs, _OWNER, 0),
-            finetune_batches=finetune_batches,
-            final_epochs=check_integer("final_epochs", self.final_epochs, _OWNER, 0),
-            min_score=min_score,
-            max_score_drop=max_score_drop,
-            recovery_rounds=check_integer("recovery_rounds", self.recovery_rounds, _OWNER, 0),
-            step_halvings=check_integer("step_halvings", self.step_halvings, _OWNER, 0),
-            verbose=check_integer("verbose", int(self.verbose), _OWNER, 0),
-        )
+            return
+        self.control_score_ = result.control.score
+        trained = result.control.net
+        self.control_estimator_ = _skorch.rebuild(net, _skorch.bare_module(trained), trained=trained)
 
     def _warn_of_bottlenecks(self) -> None:
         """Warn of layers that lost nearly all of their filters, as a bad estimate may take them."""
@@ -655,9 +717,20 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
             shown = math.floor(1000 * largest) / 1000
             raise TargetError(
                 f"The 'target_reduction' parameter of {_OWNER} must be at most {shown:g} of {settings.resource} for "
-                f"this network and these constraints. Got {self.target_reduction!r} instead. Lower the target, or see "
-                "in the 'blocked_by' column of prunekit.analyze(net, X) what cannot be removed."
+                f"this network and these constraints. Got {self.target_reduction!r} instead. {self._blockers(network)}"
+                "Lower the target; the 'blocked_by' column of prunekit.analyze(net, X) has all that cannot be removed."
             )
+
+    def _blockers(self, network: PrunableNetwork) -> str:
+        """Say which layers keep most of a network from being removed, and which constraints are set."""
+        table = network.analyze().sort_values("num_learnables", ascending=False, kind="stable")
+        blocked = table[table["blocked_by"] != ""].head(_NUM_BLOCKERS)
+        reasons = [f"'{name}' ({reason})" for name, reason in zip(blocked["name"], blocked["blocked_by"], strict=True)]
+        defaults = {"min_channels": 1, "round_to": None, "max_layer_reduction": None}
+        limits = [f"{name}={getattr(self, name)!r}" for name, value in defaults.items() if getattr(self, name) != value]
+        said = [f"Blocked are {', '.join(reasons)}. "] if reasons else []
+        said += [f"Constraints are {', '.join(limits)}. "] if limits else []
+        return "".join(said)
 
     def _make_network(self, net: NeuralNet, example: Any) -> PrunableNetwork:
         return PrunableNetwork(
@@ -670,7 +743,7 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
             round_to=self.round_to,
             max_layer_reduction=self.max_layer_reduction,
             norms=self.norms,
-            per=self.per,
+            per=self.reduction_of if self.per == "target" else self.per,
             macs_regularization=self.macs_regularization,
             score_momentum=self.score_momentum,
             reset_scores=self.reset_scores,

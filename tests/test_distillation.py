@@ -62,7 +62,7 @@ def test_the_loss_is_the_weighted_sum(kind):
     else:
         p, q = ((one if kind == "logits" else one.log()).div(3.0).softmax(1) for one in (given, wanted))
         distance = 9.0 * (q * (q / p).log()).sum(1).mean()
-    with _skorch.distilled(student, teacher, 0.3, 3.0, {}):
+    with _skorch.distilled(student, _skorch.Distillation(teacher, 0.3, 3.0), {}):
         found = student.get_loss(given, y, X=X, training=True)
         assert student.get_loss(given, y, X=X, training=False) == own
     torch.testing.assert_close(found, 0.7 * own + 0.3 * distance, rtol=1e-4, atol=1e-6)
@@ -74,7 +74,7 @@ def test_the_teacher_is_not_changed():
     student, teacher, X, y = nets("logits")
     teacher.module_.train().zero_grad()
     before = {key: value.clone() for key, value in teacher.module_.state_dict().items()}
-    with _skorch.distilled(student, teacher, 1.0, 2.0, {}):
+    with _skorch.distilled(student, _skorch.Distillation(teacher, 1.0, 2.0), {}):
         student.train_step_single((X, y))
     assert_same(dict(teacher.module_.state_dict()), before)
     assert all(parameter.grad is None for parameter in teacher.module_.parameters())

@@ -337,7 +337,8 @@ def make_tuner(table, valid=None, **params):
     network = PrunableNetwork(net.module_, torch.as_tensor(X[:2]))
     split = _skorch.split_once(net, X, y, {})
     masked = _skorch.rebuild(net, network.module, trained=net, verbose=0)
-    return _skorch.FineTuner(masked, network, split, X, y, {}, _skorch.InterruptWatch()), network
+    rates = _skorch.Rates("restart", None)
+    return _skorch.FineTuner(masked, network, split, X, y, {}, rates, _skorch.InterruptWatch()), network
 
 
 def state_of(module):
@@ -367,7 +368,7 @@ def test_the_scoring_pass_can_be_short(table):
 def test_scores_come_with_the_training(table):
     tuner, network = make_tuner(table)
     before = state_of(network.module)
-    phase = tuner.train(2, None, "a test")
+    phase = tuner.train(_skorch.Budget(2, None), (0.0, 1.0), "a test")
     assert network.num_scored == 16
     assert not torch.equal(network.module.hidden.weight, before["hidden.weight"])
     assert [row["epoch"] for row in tuner.net.history] == [1, 2, 3, 4]
@@ -377,21 +378,21 @@ def test_scores_come_with_the_training(table):
 
 def test_removed_units_stay_removed_with_momentum(table):
     tuner, network = make_tuner(table)
-    tuner.train(1, None, "a test")
+    tuner.train(_skorch.Budget(1, None), (0.0, 1.0), "a test")
     network.prune_to(0.5, of="filters")
     removed = ~network.support
     network.reset_score()
-    tuner.train(2, None, "a test")
+    tuner.train(_skorch.Budget(2, None), (0.0, 1.0), "a test")
     np.testing.assert_array_equal(~network.support, removed)
     network.verify(torch.as_tensor(table[0][:50]))
 
 
 def test_the_optimizer_lives_on_until_weights_are_put_back(table):
     tuner, _ = make_tuner(table)
-    tuner.train(1, None, "a test")
+    tuner.train(_skorch.Budget(1, None), (0.0, 1.0), "a test")
     first = tuner.net.optimizer_
     momentum = [state["momentum_buffer"] for state in first.state.values()]
-    tuner.train(1, None, "a test")
+    tuner.train(_skorch.Budget(1, None), (0.0, 1.0), "a test")
     assert tuner.net.optimizer_ is first
     assert [id(state["momentum_buffer"]) for state in first.state.values()] == list(map(id, momentum))
     tuner.forget_momentum()
@@ -419,7 +420,7 @@ def test_batches_go_on_where_the_last_ended(table):
     tuner, network = make_tuner(numbered(table), iterator_train__shuffle=False, callbacks=[Reader])
     Reader.order = []
     for _ in range(3):
-        tuner.train(1, 3, "a test")
+        tuner.train(_skorch.Budget(1, 3), (0.0, 1.0), "a test")
     assert network.num_scored == 9
     assert Reader.order == [*range(400), *range(50)]
 
@@ -428,7 +429,7 @@ def test_validation_and_callbacks_run_as_in_skorch(table):
     X, y = table
     valid = TensorDataset(torch.as_tensor(X[:40]), torch.as_tensor(y[:40]))
     tuner, _ = make_tuner(table, valid=valid)
-    tuner.train(1, 2, "a test")
+    tuner.train(_skorch.Budget(1, 2), (0.0, 1.0), "a test")
     row = tuner.net.history[-1]
     assert {"train_loss", "valid_loss", "valid_acc", "dur"} <= row.keys()
     assert (row["train_batch_count"], row["valid_batch_count"]) == (2, 1)
@@ -441,13 +442,13 @@ def test_gradients_are_scored_before_callbacks_change_them(table):
                 parameter.grad.zero_()
 
     tuner, network = make_tuner(table, callbacks=[("zero", ToZero())])
-    tuner.train(1, None, "a test")
+    tuner.train(_skorch.Budget(1, None), (0.0, 1.0), "a test")
     assert (network.importances > 0).any()
 
 
 def test_callbacks_may_be_disabled(table):
     tuner, network = make_tuner(table, callbacks="disable")
-    phase = tuner.train(1, None, "a test")
+    phase = tuner.train(_skorch.Budget(1, None), (0.0, 1.0), "a test")
     assert network.num_scored == 8
     assert math.isfinite(phase.loss)
 
@@ -455,7 +456,7 @@ def test_callbacks_may_be_disabled(table):
 def test_training_data_without_a_batch_end_the_phase(table):
     tuner, network = make_tuner(table, iterator_train__shuffle=False)
     tuner._split = _skorch.FixedSplit(TensorDataset(torch.zeros(0, NUM_FEATURES), torch.zeros(0).long()), None)
-    phase = tuner.train(1, 4, "a test")
+    phase = tuner.train(_skorch.Budget(1, 4), (0.0, 1.0), "a test")
     assert math.isnan(phase.loss)
     assert network.num_scored == 0
 

@@ -1,25 +1,33 @@
 """The only room that knows skorch's insides."""
 
 from prunekit._skorch._data import FixedSplit, as_example, cast_floats, check_samples, split_once, take_samples
-from prunekit._skorch._distillation import distilled
+from prunekit._skorch._distillation import Distillation, distilled
 from prunekit._skorch._nets import (
     bare_module,
     check_net,
     copy_fitted,
     copy_net,
+    device_of,
     float_dtype,
-    make_masked,
     make_probe,
+    make_tuned,
     rebuild,
 )
+from prunekit._skorch._rates import RATE_POLICIES, RatePolicy, Rates
 from prunekit._skorch._scoring import Validation, make_validation
-from prunekit._skorch._training import FineTuner, InterruptWatch, Phase, train
+from prunekit._skorch._training import Budget, FineTuner, Phase, load_trained_, train, trained_state
+from prunekit._skorch._watches import InterruptWatch
 
 __all__ = [
+    "RATE_POLICIES",
+    "Budget",
+    "Distillation",
     "FineTuner",
     "FixedSplit",
     "InterruptWatch",
     "Phase",
+    "RatePolicy",
+    "Rates",
     "Validation",
     "as_example",
     "bare_module",
@@ -28,13 +36,16 @@ __all__ = [
     "check_samples",
     "copy_fitted",
     "copy_net",
+    "device_of",
     "distilled",
     "float_dtype",
-    "make_masked",
+    "load_trained_",
     "make_probe",
+    "make_tuned",
     "make_validation",
     "rebuild",
     "split_once",
     "take_samples",
     "train",
+    "trained_state",
 ]

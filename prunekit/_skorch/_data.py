@@ -13,7 +13,7 @@ from skorch.dataset import unpack_data
 from skorch.utils import to_tensor
 
 from prunekit._random import preserve_rng
-from prunekit._skorch._nets import bare_module, float_dtype
+from prunekit._skorch._nets import bare_module, device_of, float_dtype
 from prunekit.exceptions import InputError
 
 
@@ -178,7 +178,7 @@ def check_samples(net: NeuralNet, dataset: Any, num_samples: int = 2) -> Any:
     """
     owner = type(net).__name__
     dtype = float_dtype(bare_module(net))
-    with preserve_rng(_device_of(net)), torch.no_grad(), warnings.catch_warnings():
+    with preserve_rng(device_of(net)), torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the training will warn
         net._set_training(False)
         try:
@@ -225,12 +225,6 @@ def as_example(inputs: Any) -> dict[str, Any] | tuple[Any]:
 def _sentence(error: Exception) -> str:
     """Return the message of an error with a full stop."""
     return f"{str(error).rstrip('.')}."
-
-
-def _device_of(net: NeuralNet) -> torch.device:
-    """Return the device of the network's first parameter."""
-    first = next(bare_module(net).parameters(), None)
-    return torch.device("cpu") if first is None else first.device
 
 
 def _describe(batch: Any) -> str:

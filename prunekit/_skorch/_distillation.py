@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -10,10 +11,28 @@ from torch import Tensor
 from torch.nn import functional as F
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Distillation:
+    """
+    What a net learns from another.
+
+    Parameters
+    ----------
+    teacher : NeuralNet
+        Initialised net of the same inputs and outputs; it runs in eval mode and is not changed.
+    weight : float
+        Share of the added loss, in [0, 1]; that of the net's own is the rest.
+    temperature : float
+        By which logits are divided, positive; for classifiers only.
+    """
+
+    teacher: NeuralNet
+    weight: float
+    temperature: float
+
+
 @contextmanager
-def distilled(
-    net: NeuralNet, teacher: NeuralNet | None, weight: float, temperature: float, fit_params: Mapping[str, Any]
-) -> Iterator[None]:
+def distilled(net: NeuralNet, distillation: Distillation | None, fit_params: Mapping[str, Any]) -> Iterator[None]:
     """
     Add to the training loss of a net how far its outputs are from those of another, for a while.
 
@@ -21,12 +40,8 @@ def distilled(
     ----------
     net : NeuralNet
         The net that learns.
-    teacher : NeuralNet or None
-        Initialised net of the same inputs and outputs; it runs in eval mode and is not changed. None: nothing is added.
-    weight : float
-        Share of the added loss, in [0, 1]; that of the net's own is the rest.
-    temperature : float
-        By which logits are divided, positive; for classifiers only.
+    distillation : Distillation or None
+        From which, and how. None: nothing is added.
     fit_params : dict
         More arguments of ``forward``.
 
@@ -39,9 +54,10 @@ def distilled(
     ----------
     .. [1] G. Hinton, O. Vinyals, J. Dean, "Distilling the knowledge in a neural network", arXiv:1503.02531.
     """
-    if teacher is None:
+    if distillation is None:
         yield
         return
+    teacher, weight, temperature = distillation.teacher, distillation.weight, distillation.temperature
     own_loss = net.get_loss
     teacher._set_training(False)
 

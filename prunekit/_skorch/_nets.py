@@ -193,30 +193,34 @@ def copy_fitted(net: NeuralNet) -> NeuralNet:
     return rebuild(net, copy_module(bare_module(net)), trained=net, verbose=0, compile=False)
 
 
-def make_masked(net: NeuralNet, module: torch.nn.Module, *, trained: NeuralNet, train_split: Any) -> NeuralNet:
+def make_tuned(
+    net: NeuralNet, module: torch.nn.Module, *, trained: NeuralNet, train_split: Any, schedules: bool
+) -> NeuralNet:
     """
-    Return a net that fine-tunes a masked network, silently and uncompiled.
+    Return a net that fine-tunes a network, silently and uncompiled.
 
-    Callbacks that save or load weights, or print, are left out. Learning-rate schedules begin anew with each phase; a
-    schedule made for the training before may have no more steps to give.
+    Callbacks that save or load weights, or print, are left out. Learning-rate schedules, where they stay, begin anew
+    with each phase; a schedule made for the training before may have no more steps to give.
 
     Parameters
     ----------
     net : NeuralNet
         The user's net; it stays as it is.
     module : torch.nn.Module
-        The masked network; not copied.
+        The network; not copied.
     trained : NeuralNet
         Fitted net whose history, classes, criterion state and other fitted attributes are copied.
     train_split : callable
         Replaces the net's own.
+    schedules : bool
+        Whether the net's own learning-rate schedules stay.
 
     Returns
     -------
     NeuralNet
         The net.
     """
-    callbacks = _without(net.callbacks, (*_PREPARING, *_SAVING, *_PRINTING))
+    callbacks = _without(net.callbacks, (*_PREPARING, *_SAVING, *_PRINTING, *(() if schedules else (LRScheduler,))))
     masked = rebuild(
         net,
         module,
@@ -283,9 +287,21 @@ def rebuild(net: NeuralNet, module: torch.nn.Module, *, trained: NeuralNet, **ch
     return new
 
 
+def optimizers_of(net: NeuralNet) -> list[torch.optim.Optimizer]:
+    """Return the optimizers of an initialised net, without the wrapper of `accelerate`."""
+    found = [getattr(net, f"{name}_") for name in net._optimizers]
+    return [getattr(optimizer, "optimizer", optimizer) for optimizer in found]
+
+
 def param_groups(net: NeuralNet) -> list[dict[str, Any]]:
     """Return the parameter groups of all optimizers of an initialised net."""
-    return [group for name in net._optimizers for group in getattr(net, f"{name}_").param_groups]
+    return [group for optimizer in optimizers_of(net) for group in optimizer.param_groups]
+
+
+def device_of(net: NeuralNet) -> torch.device:
+    """Return the device of the first parameter of an initialised net."""
+    first = next(bare_module(net).parameters(), None)
+    return torch.device("cpu") if first is None else first.device
 
 
 def _without(callbacks: Any, kinds: tuple[type[Callback], ...]) -> Any:

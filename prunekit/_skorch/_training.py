@@ -1,54 +1,53 @@
 """Training through skorch's own loop, with everything that users have hung into it."""
 
-import itertools
 import math
-import signal
-import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from types import FrameType, TracebackType
-from typing import Any, Self
+from typing import Any
 
+import numpy as np
 import torch
 from skorch import NeuralNet
 from skorch.callbacks import Callback
 from skorch.dataset import get_len, unpack_data
+from skorch.history import History
+from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
+from prunekit._random import rng_state, set_rng_state
+from prunekit._skorch._batches import BatchStream
 from prunekit._skorch._data import FixedSplit
-from prunekit._skorch._nets import bare_module, param_groups
+from prunekit._skorch._distillation import Distillation, distilled
+from prunekit._skorch._nets import bare_module, device_of, optimizers_of
+from prunekit._skorch._rates import Rates
+from prunekit._skorch._watches import InterruptWatch, LossWatch, Scoring, loss_scale_of, scaler_of
 from prunekit.exceptions import TrainingError
 from prunekit.network import PrunableNetwork
-
-_SCORED_BATCHES = 64
-_SCORED_EXAMPLES = 2048
+from prunekit.tracing import named_tensors
 
 
-def score_every(network: PrunableNetwork, num_batches: int, batch_size: int) -> int:
+@dataclass(frozen=True, slots=True)
+class Budget:
     """
-    Return of how many mini-batches of a training one is scored.
-
-    About 2048 examples are enough if the criterion looks at single ones, else about 64 mini-batches.
+    How long a phase of training is.
 
     Parameters
     ----------
-    network : PrunableNetwork
-        What is trained.
-    num_batches : int
-        Length of the training.
-    batch_size : int
-        Examples in a mini-batch.
-
-    Returns
-    -------
-    int
-        1 for a short training.
+    epochs : int
+        Passes over the training data.
+    batches : int or None
+        Mini-batches, in place of epochs; they go on in the training data where the last ones ended.
     """
-    wanted = -(-_SCORED_EXAMPLES // max(batch_size, 1)) if network.sees_examples else _SCORED_BATCHES
-    return max(1, num_batches // wanted)
+
+    epochs: int
+    batches: int | None = None
+
+    def __bool__(self) -> bool:
+        """Tell whether there is any training."""
+        return bool(self.epochs if self.batches is None else self.batches)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,141 +68,6 @@ class Phase:
     loss: float = math.nan
     seconds_scoring: float = 0.0
     seconds_training: float = 0.0
-
-
-class InterruptWatch:
-    """
-    Tell Ctrl-C from the ``KeyboardInterrupt`` that skorch's callbacks raise to stop a training early.
-
-    skorch swallows both inside of ``fit``. While the watch is on, the handler of SIGINT notes the signal before it does
-    what it did before, so that it is known afterwards which of the two it was. Signals reach the main thread only: in
-    other threads there is nothing to watch.
-    """
-
-    def __init__(self) -> None:
-        self.interrupted = False
-        self._previous: Any = None
-
-    def __enter__(self) -> Self:
-        """Start to watch."""
-        if threading.current_thread() is threading.main_thread():
-            previous = signal.getsignal(signal.SIGINT)
-            if callable(previous):
-                self._previous = previous
-                signal.signal(signal.SIGINT, self._handle)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        """Put the former handler back."""
-        if self._previous is not None:
-            signal.signal(signal.SIGINT, self._previous)
-
-    def _handle(self, signum: int, frame: FrameType | None) -> None:
-        self.interrupted = True
-        self._previous(signum, frame)
-
-    def check(self) -> None:
-        """Raise ``KeyboardInterrupt`` if Ctrl-C was pressed."""
-        if self.interrupted:
-            raise KeyboardInterrupt
-
-
-class LossWatch(Callback):
-    """
-    Stop a training at the first loss that is not finite.
-
-    Parameters
-    ----------
-    stage : str
-        What is being trained, for the message.
-    """
-
-    def __init__(self, stage: str) -> None:
-        self.stage = stage
-
-    def on_batch_end(self, net: NeuralNet, batch: Any = None, training: bool = False, **kwargs: Any) -> None:
-        """Check the loss that skorch has just recorded."""
-        if not training:
-            return
-        loss = net.history[-1]["batches"][-1]["train_loss"]
-        if not math.isfinite(loss):
-            raise TrainingError(
-                f"The loss is {loss} {_where(net)} of {self.stage}. "
-                "Lower the learning rate, or look for values in X and y that are not finite."
-            )
-
-
-class Scoring(LossWatch):
-    """
-    Accumulate importance scores during a training, from the gradients that it computes anyway.
-
-    Parameters
-    ----------
-    network : PrunableNetwork
-        The masked network that is being trained.
-    stage : str
-        What is being trained, for the messages.
-
-    """
-
-    def __init__(self, network: PrunableNetwork, stage: str) -> None:
-        super().__init__(stage)
-        self.network = network
-        self.seconds = 0.0
-        self._length, self._every, self._count = 0, 1, 0
-
-    def begin(self, num_batches: int, stage: str) -> None:
-        """
-        Begin a training, of which, if it is long, a part will be scored that is evenly spread.
-
-        Parameters
-        ----------
-        num_batches : int
-            Length of the training, 0 if it is not known.
-        stage : str
-            What is being trained, for the messages.
-        """
-        self.seconds, self.stage = 0.0, stage
-        self._length, self._count = num_batches, 0
-
-    def on_batch_begin(self, net: NeuralNet, batch: Any = None, training: bool = False, **kwargs: Any) -> None:
-        """Decide whether the batch is scored."""
-        if not training:
-            return
-        if self._count == 0:
-            self._every = score_every(self.network, self._length, get_len(unpack_data(batch)[0]))
-        self.network.scoring = self._count % self._every == 0
-        self._count += 1
-
-    def on_grad_computed(
-        self, net: NeuralNet, named_parameters: Any, batch: Any = None, training: bool = False, **kwargs: Any
-    ) -> None:
-        """Score with the gradients of the batch, before the optimizer makes its step."""
-        if not self.network.scoring:
-            return
-        start = time.perf_counter()
-        try:
-            self.network.update_score(loss_scale=_loss_scale(net))
-        except TrainingError as exc:
-            raise TrainingError(f"{exc} It happened {_where(net)} of {self.stage}.") from exc
-        self.seconds += time.perf_counter() - start
-
-
-def _scaler(net: NeuralNet) -> Any:
-    """Return what scales the losses of a net of skorch's `AccelerateMixin` in half precision, None of all others."""
-    return getattr(getattr(net, "accelerator", None), "scaler", None)
-
-
-def _loss_scale(net: NeuralNet) -> float:
-    scaler = _scaler(net)
-    return 1.0 if scaler is None else float(scaler.get_scale())
-
-
-def _where(net: NeuralNet) -> str:
-    """Name the current batch and epoch."""
-    return f"in batch {len(net.history[-1]['batches'])} of epoch {net.history[-1]['epoch']}"
 
 
 def train(net: NeuralNet, X: Any, y: Any, fit_params: Mapping[str, Any], interrupts: InterruptWatch) -> Phase:
@@ -233,17 +97,73 @@ def train(net: NeuralNet, X: Any, y: Any, fit_params: Mapping[str, Any], interru
     KeyboardInterrupt
         If Ctrl-C was pressed.
     """
-    if net.callbacks != "disable":
-        net.callbacks = [("prunekit", LossWatch("the training before pruning")), *(net.callbacks or [])]
+    own = net.callbacks
+    if own != "disable":
+        net.callbacks = [("prunekit", LossWatch("the training before pruning")), *(own or [])]
     start = time.perf_counter()
     net.fit(X, y, **fit_params)
+    net.callbacks = own  # a copy of the net has no use for the watch
     interrupts.check()
     return Phase(_mean_loss(net.history[-1:]), seconds_training=time.perf_counter() - start)
 
 
+def trained_state(net: NeuralNet, phase: Phase) -> dict[str, Any]:
+    """
+    Return what a training gave, to go on from there in another process.
+
+    Parameters
+    ----------
+    net : NeuralNet
+        The trained net.
+    phase : Phase
+        Its training.
+
+    Returns
+    -------
+    dict
+        Tensors of the network and of the loss, history and random states.
+    """
+    parts = (bare_module(net), net.criterion_)
+    return {
+        "tensors": [
+            {name: one.detach() for name, one in named_tensors(part).items()} if isinstance(part, nn.Module) else {}
+            for part in parts
+        ],
+        "history": [dict(row) for row in net.history],
+        "loss": phase.loss,
+        "seconds": phase.seconds_training,
+        "rng": rng_state(device_of(net)),
+    }
+
+
+def load_trained_(net: NeuralNet, state: Mapping[str, Any]) -> Phase:
+    """
+    Give an initialised net what a training gave, and the random states of that moment.
+
+    Parameters
+    ----------
+    net : NeuralNet
+        A net that is not trained.
+    state : Mapping
+        What `trained_state` returned.
+
+    Returns
+    -------
+    Phase
+        The training.
+    """
+    with torch.no_grad():
+        for part, tensors in zip((bare_module(net), net.criterion_), state["tensors"], strict=True):
+            for name, tensor in named_tensors(part).items() if tensors else ():
+                tensor.copy_(tensors[name])
+    net.history_ = History(state["history"])
+    set_rng_state(state["rng"], device_of(net))
+    return Phase(state["loss"], seconds_training=state["seconds"])
+
+
 class FineTuner:
     """
-    Train and score a masked network with a net's own loop.
+    Train a network with a net's own loop, and score it if it is to be pruned.
 
     The optimizer, its momentum and the position in the training data live on from phase to phase. A phase is what
     ``partial_fit`` is for skorch: callbacks see it begin and end, and may end it early.
@@ -252,38 +172,52 @@ class FineTuner:
     ----------
     net : NeuralNet
         Initialised net around ``network.module``; it is changed.
-    network : PrunableNetwork
-        The masked network.
+    network : PrunableNetwork or None
+        The masked network. None: it is trained as it is.
     split : FixedSplit
         What to train and to validate on.
     X, y : object
         The data as given to ``fit``, for the callbacks.
     fit_params : dict
         More arguments of ``fit``, which go to the network's ``forward``.
+    rates : Rates
+        Sets the learning rates.
     interrupts : InterruptWatch
         Tells Ctrl-C from the end of a phase.
+    distillation : Distillation, default=None
+        What is added to the loss of the training, not of scoring passes.
+
+    Attributes
+    ----------
+    watch : LossWatch
+        Sees each mini-batch.
     """
 
     def __init__(
         self,
         net: NeuralNet,
-        network: PrunableNetwork,
+        network: PrunableNetwork | None,
         split: FixedSplit,
         X: Any,
         y: Any,
         fit_params: Mapping[str, Any],
+        rates: Rates,
         interrupts: InterruptWatch,
+        distillation: Distillation | None = None,
     ) -> None:
         self.net = net
-        self.network = network
+        self._network = network
         self._split = split
         self._data = {"X": X, "y": y}
         self._fit_params = fit_params
+        self._rates = rates
         self._interrupts = interrupts
-        self._scoring = Scoring(network, "the fine-tuning")
-        self._batches: Iterator[Any] | None = None
+        self._distillation = distillation
+        self.watch = LossWatch() if network is None else Scoring(network)
+        self._batches = BatchStream(self._pass, device_of(net))
         # First of all, so that the gradients are scored before a callback clips them.
-        net.callbacks_.insert(0, ("prunekit", self._scoring))
+        net.callbacks_[:0] = [("prunekit", self.watch), ("prunekit_rates", rates)]
+        rates.adopt(net)
         if not hasattr(net, "classes_inferred_"):
             net.check_data(X, y)  # a net that was initialised and given weights has seen no classes yet
 
@@ -317,6 +251,7 @@ class FineTuner:
                 self._update_score()
                 size = get_len(unpack_data(batch)[0])
                 total, num_samples = total + loss * size, num_samples + size
+                self.watch.on_batch()
         finally:
             self._zero_grad()
             with torch.no_grad():
@@ -325,17 +260,16 @@ class FineTuner:
         seconds = time.perf_counter() - start
         return Phase(loss=total / num_samples if num_samples else math.nan, seconds_scoring=seconds)
 
-    def train(self, epochs: int, num_batches: int | None, stage: str) -> Phase:
+    def train(self, budget: Budget, span: tuple[float, float], stage: str) -> Phase:
         """
-        Train for a number of epochs, or of mini-batches, and score at the same time.
+        Train for a while, and score at the same time.
 
         Parameters
         ----------
-        epochs : int
-            Number of epochs.
-        num_batches : int or None
-            Number of mini-batches of an epoch, which goes on in the training data where the last one ended.
-            None: each epoch is a pass over the training data.
+        budget : Budget
+            For how long.
+        span : tuple of float
+            Where in the run, from 0 to 1, that begins and ends; for the learning rate.
         stage : str
             What is being trained, for error messages.
 
@@ -345,41 +279,100 @@ class FineTuner:
             Loss and times.
         """
         start = time.perf_counter()
-        self._scoring.begin(self._count_batches(epochs, num_batches), stage)
+        length = self.count_batches(budget)
+        self.watch.begin(length, stage)
+        self._rates.begin(self.net, length, span)
         first = len(self.net.history)
-        for group in param_groups(self.net):
-            group["lr"] = group.get("initial_lr", group["lr"])  # where a schedule of the last phase has left it
         self.net.notify("on_train_begin", **self._data)
         try:
-            self._run_epochs(epochs, num_batches)
+            with distilled(self.net, self._distillation, self._fit_params):
+                self._run_epochs(budget)
         except KeyboardInterrupt:  # Ctrl-C, or a callback such as EarlyStopping
             self._interrupts.check()
-        self.network.scoring = True
+        self.watch.end()
         self.net.notify("on_train_end", **self._data)
         seconds = time.perf_counter() - start
-        return Phase(_mean_loss(self.net.history[first:]), self._scoring.seconds, seconds - self._scoring.seconds)
+        return Phase(_mean_loss(self.net.history[first:]), self.watch.seconds, seconds - self.watch.seconds)
 
-    def _update_score(self) -> None:
-        """Score the last mini-batch; lower the loss scale if it left nothing finite, as a step would."""
-        before = self.network.num_scored
-        scale = _loss_scale(self.net)
-        self.network.update_score(loss_scale=scale)
-        if self.network.num_scored == before:
-            scaler = _scaler(self.net)
-            scaler.update(scale * scaler.get_backoff_factor())
+    def count_batches(self, budget: Budget) -> int:
+        """
+        Return the number of mini-batches of a phase.
+
+        Parameters
+        ----------
+        budget : Budget
+            The phase.
+
+        Returns
+        -------
+        int
+            0 if it is not known.
+        """
+        if budget.batches is not None:
+            return budget.batches
+        try:
+            return budget.epochs * len(self._pass())  # type: ignore[arg-type]
+        except TypeError:
+            return 0
+
+    def cut(self) -> None:
+        """Cut off what is masked; momentum and the like are sliced along."""
+        assert self._network is not None
+        self._network.cut(*optimizers_of(self.net))
 
     def forget_momentum(self) -> None:
         """Start the optimizer anew, after weights were put back."""
         self.net._initialize_optimizer()
+        self._rates.adopt(self.net)
 
-    def _count_batches(self, epochs: int, num_batches: int | None) -> int:
-        """Return the number of mini-batches of a phase, 0 if it is not known."""
-        if num_batches is None:
-            try:
-                num_batches = len(self.net.get_iterator(self._split.train, training=True))
-            except TypeError:
-                return 0
-        return epochs * num_batches
+    def state_dict(self) -> dict[str, Any]:
+        """
+        Return everything that the next phase depends on, but for the network and the random states.
+
+        Returns
+        -------
+        dict
+            State of optimizers, history, what callbacks keep in attributes that end in ``_`` if it is a number or a
+            string, place in the training data, loss scale.
+        """
+        scaler = scaler_of(self.net)
+        return {
+            "optimizers": [optimizer.state_dict() for optimizer in optimizers_of(self.net)],
+            "history": [dict(row) for row in self.net.history],
+            "callbacks": {name: _numbers_of(callback) for name, callback in self.net.callbacks_},
+            "batches": self._batches.state_dict(),
+            "scaler": None if scaler is None else scaler.state_dict(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """
+        Go on where another tuner was; the network has the weights and shapes of that time.
+
+        Parameters
+        ----------
+        state : Mapping
+            What `state_dict` returned.
+        """
+        self.forget_momentum()  # the parameters may be others now
+        for optimizer, own in zip(optimizers_of(self.net), state["optimizers"], strict=True):
+            optimizer.load_state_dict(own)
+        self.net.history_ = History(state["history"])
+        for name, callback in self.net.callbacks_:
+            vars(callback).update(state["callbacks"].get(name, {}))
+        self._batches.load_state_dict(state["batches"])
+        scaler = scaler_of(self.net)
+        if scaler is not None and state["scaler"] is not None:
+            scaler.load_state_dict(state["scaler"])
+
+    def _update_score(self) -> None:
+        """Score the last mini-batch; lower the loss scale if it left nothing finite, as a step would."""
+        assert self._network is not None
+        before = self._network.num_scored
+        scale = loss_scale_of(self.net)
+        self._network.update_score(loss_scale=scale)
+        if self._network.num_scored == before:
+            scaler = scaler_of(self.net)
+            scaler.update(scale * scaler.get_backoff_factor())
 
     @contextmanager
     def _with_running_statistics(self) -> Iterator[None]:
@@ -409,37 +402,33 @@ class FineTuner:
         bare_module(self.net).zero_grad()
         self.net._zero_grad_optimizer()
 
-    def _run_epochs(self, epochs: int, num_batches: int | None) -> None:
+    def _run_epochs(self, budget: Budget) -> None:
         """Run what ``NeuralNet.fit_loop`` runs, with the split and the iterators kept."""
         net, split, params = self.net, self._split, self._fit_params
         data = {"dataset_train": split.train, "dataset_valid": split.valid}
         valid = None if split.valid is None else net.get_iterator(split.valid, training=False)
-        for _ in range(epochs):
+        for _ in range(1 if budget.batches is not None else budget.epochs):
             net.notify("on_epoch_begin", **data)
-            batches = self._next_batches(num_batches)
+            batches = self._next_batches(budget.batches)
             net.run_single_epoch(batches, training=True, prefix="train", step_fn=net.train_step, **params)
             net.run_single_epoch(valid, training=False, prefix="valid", step_fn=net.validation_step, **params)
             net.notify("on_epoch_end", **data)
 
     def _next_batches(self, num_batches: int | None) -> Iterable[Any]:
         """Return the training data's next mini-batches, or all of them."""
-        iterator: Iterable[Any] = self.net.get_iterator(self._split.train, training=True)
-        if num_batches is None:
-            return iterator
-        if self._batches is None:
-            self._batches = _endless(iterator)
-        return itertools.islice(self._batches, num_batches)
+        return self._pass() if num_batches is None else self._batches.take(num_batches)
+
+    def _pass(self) -> Iterable[Any]:
+        batches: Iterable[Any] = self.net.get_iterator(self._split.train, training=True)
+        return batches
 
 
-def _endless(iterator: Iterable[Any]) -> Iterator[Any]:
-    """Run through the mini-batches again and again; end if there are none."""
-    for _ in itertools.count():
-        empty = True
-        for batch in iterator:
-            empty = False
-            yield batch
-        if empty:
-            return
+def _numbers_of(callback: Callback) -> dict[str, Any]:
+    """Return what a callback keeps from phase to phase, such as the best score so far."""
+    return {name: value for name, value in vars(callback).items() if name.endswith("_") and isinstance(value, _NUMBERS)}
+
+
+_NUMBERS = (int, float, str, np.number, np.bool_)
 
 
 def _mean_loss(epochs: Iterable[Mapping[str, Any]]) -> float:

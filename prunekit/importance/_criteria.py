@@ -2,8 +2,9 @@
 
 import copy
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -109,6 +110,32 @@ class Criterion(ABC):
             Estimated change of the loss when the unit is removed, or whatever orders units alike.
         """
 
+    def state_dict(self) -> dict[str, Any]:
+        """
+        Return what was observed, for `load_state_dict` of an equal criterion.
+
+        Returns
+        -------
+        dict
+            All attributes: numbers, strings, arrays and tensors, in containers, and of objects that have one their own
+            ``state_dict``. Random generators are told by their state. A subclass that keeps anything else overrides
+            both methods.
+        """
+        return {name: _saved(value) for name, value in vars(self).items()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """
+        Go on where an equal criterion was.
+
+        Parameters
+        ----------
+        state : Mapping of str to object
+            What `state_dict` returned.
+        """
+        self.reset()
+        for name, value in state.items():
+            setattr(self, name, _loaded(value, vars(self).get(name)))
+
     def together(self) -> "Together | None":
         """
         Return what it costs to remove several units.
@@ -120,6 +147,23 @@ class Criterion(ABC):
             None, the default, if nothing is known of sets of units: they are then taken in the order of `importance`.
         """
         return None
+
+
+def _saved(value: Any) -> Any:
+    if isinstance(value, torch.Generator):
+        return value.get_state()
+    return value.state_dict() if hasattr(value, "state_dict") else value
+
+
+def _loaded(value: Any, present: Any) -> Any:
+    """Return a value, or the object that is there with this state."""
+    if isinstance(present, torch.Generator):
+        present.set_state(value)
+        return present
+    if hasattr(present, "load_state_dict"):
+        present.load_state_dict(value)
+        return present
+    return value
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -283,6 +327,19 @@ class Taylor2(Criterion):
         self._examples += len(values) if single else observation.batch_size
         if self._n_pending > _PENDING:
             self._take_in()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """
+        Go on where an equal criterion was.
+
+        Parameters
+        ----------
+        state : Mapping of str to object
+            What `state_dict` returned.
+        """
+        sketch = state["_sketch"]
+        super().load_state_dict(state)
+        self._sketch = None if sketch is None else Sketch.from_state(sketch)
 
     def _take_in(self) -> None:
         """Add up the rows that were only kept so far; many at once take less time than each by itself."""

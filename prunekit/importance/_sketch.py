@@ -1,5 +1,8 @@
 """Products of many columns from few rows."""
 
+from collections.abc import Mapping
+from typing import Any, Self
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -33,6 +36,35 @@ class Sketch:
         self._signs = torch.zeros(0, device=device)
         self._count = 0
         self._generator = torch.Generator().manual_seed(0)
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> Self:
+        """
+        Return a sketch that goes on where another was.
+
+        Parameters
+        ----------
+        state : Mapping
+            What its `state_dict` returned.
+
+        Returns
+        -------
+        Sketch
+            An equal one.
+        """
+        sketch = cls(state["rows"].size(1), state["rows"].device)
+        sketch._rows, sketch._signs, sketch._count = state["rows"].clone(), state["signs"].clone(), state["count"]
+        sketch._generator.set_state(state["generator"])
+        return sketch
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything that was added, and how it will go on."""
+        return {
+            "rows": self._rows,
+            "signs": self._signs,
+            "count": self._count,
+            "generator": self._generator.get_state(),
+        }
 
     def add(self, rows: Tensor) -> None:
         """

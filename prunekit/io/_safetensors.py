@@ -1,8 +1,6 @@
 """One safetensors file with the weights, the plan as JSON in its metadata."""
 
 import json
-import os
-import secrets
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +9,7 @@ import safetensors.torch
 from torch import Tensor, nn
 
 from prunekit.exceptions import ParameterTypeError, PlanError
+from prunekit.io._files import write_atomically
 from prunekit.network import PrunableNetwork
 from prunekit.surgery import PruningPlan, compact
 from prunekit.tracing import named_tensors
@@ -65,7 +64,7 @@ def save(network: Any, path: str | Path, plan: PruningPlan | None = None) -> Pat
         raise ParameterTypeError(
             f"The tensors of the network must have data types that safetensors can hold. Got {exc} instead."
         ) from exc
-    _write_atomically(target, content)
+    write_atomically(target, content)
     return target
 
 
@@ -141,18 +140,3 @@ def _fill(module: nn.Module, tensors: dict[str, Tensor], path: str | Path) -> No
             )
     for name, tensor in own.items():
         tensor.data.copy_(tensors[name])
-
-
-def _write_atomically(target: Path, content: bytes) -> None:
-    """Write beside the file and put it in its place when it is whole and on the disk."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
-    try:
-        with temporary.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(target)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise

@@ -77,8 +77,10 @@ class PruneSection(Section):
     ----------
     target_reduction, reduction_of, step, criterion : optional
         What to remove, how much, how fast and by which score.
-    score_batches, finetune_epochs, finetune_batches, final_epochs, distill, distill_temperature : optional
-        How long to score and to train, and what to learn from the network before pruning.
+    score_batches, finetune_epochs, finetune_batches, final_epochs, final_batches : optional
+        How long to score and to train.
+    lr_policy, finetune_lr, distill, distill_temperature, compaction : optional
+        How to train: learning rates, what to learn from the network before pruning, when to make it smaller.
     min_score, max_score_drop, recovery_rounds, step_halvings : optional
         Thresholds on the validation accuracy, and what to do when one is broken.
     include, exclude, round_to, min_channels, max_layer_reduction, norms : optional
@@ -95,6 +97,10 @@ class PruneSection(Section):
     finetune_epochs: int = Field(1, ge=0)
     finetune_batches: PositiveInt | None = None
     final_epochs: int = Field(3, ge=0)
+    final_batches: PositiveInt | None = None
+    lr_policy: Literal["constant", "restart", "cosine"] = "cosine"
+    finetune_lr: float | None = Field(None, gt=0)
+    compaction: Literal["step", "end"] = "step"
     distill: float = Field(0.0, ge=0, le=1)
     distill_temperature: float = Field(2.0, gt=0)
     min_score: float | None = None
@@ -107,7 +113,7 @@ class PruneSection(Section):
     min_channels: PositiveInt = 1
     max_layer_reduction: float | None = Field(None, gt=0, le=1)
     norms: Literal["freeze", "subset"] = "freeze"
-    per: Literal["params", "macs", "filters", "memory", "latency"] | None = None
+    per: Literal["target", "params", "macs", "filters", "memory", "latency"] | None = "target"
     macs_regularization: float = Field(0.0, ge=0)
     score_momentum: float = Field(0.0, ge=0, lt=1)
     reset_scores: bool = True

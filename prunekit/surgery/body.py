@@ -213,9 +213,23 @@ class Body:
         finally:
             self.norms.update(self._removed)
 
-    def snapshot(self) -> NetworkSnapshot:
-        """Return the present state to come back to."""
-        tensors = {name: tensor.detach().clone() for name, tensor in named_tensors(self.module).items()}
+    def snapshot(self, copied: bool = True) -> NetworkSnapshot:
+        """
+        Return the present state to come back to.
+
+        Parameters
+        ----------
+        copied : bool, default=True
+            Whether its tensors are copies, which later training does not change.
+
+        Returns
+        -------
+        NetworkSnapshot
+            The state.
+        """
+        tensors = {name: tensor.detach() for name, tensor in named_tensors(self.module).items()}
+        if copied:
+            tensors = {name: tensor.clone() for name, tensor in tensors.items()}
         return NetworkSnapshot(self._removed.copy(), self._gone.copy(), tensors)
 
     def restore(self, snapshot: NetworkSnapshot, optimizers: Iterable[Optimizer] = ()) -> None:

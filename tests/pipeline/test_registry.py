@@ -47,7 +47,9 @@ def test_prune_section_is_the_pruner():
     theirs = defaults(TaylorPruner)
     ours = PruneSection().model_dump()
     assert ours == {key: theirs[key] for key in ours}
-    assert set(theirs) - set(ours) == {"scoring", "memory", "checkpoint", "random_state", "verbose"} & set(theirs)
+    assert set(theirs) - set(ours) == {"scoring", "control", "memory", "checkpoint", "random_state", "verbose"} & set(
+        theirs
+    )
 
 
 @pytest.mark.parametrize("name", REGISTRY["module"])

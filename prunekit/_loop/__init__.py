@@ -1,0 +1,9 @@
+"""The pruning loop: score, prune, fine-tune, validate, until the target or a threshold ends it."""
+
+from prunekit._loop.checkpoint import Checkpoint
+from prunekit._loop.control import Control, ControlResult
+from prunekit._loop.history import Iteration
+from prunekit._loop.loop import LoopResult, PruningLoop
+from prunekit._loop.settings import LoopSettings
+
+__all__ = ["Checkpoint", "Control", "ControlResult", "Iteration", "LoopResult", "LoopSettings", "PruningLoop"]

@@ -1,0 +1,89 @@
+"""The folder in which a run is kept."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from prunekit._random import rng_state, set_rng_state
+from prunekit.io import read_state, write_state
+
+
+class Checkpoint:
+    """
+    Keep the states of one run.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of this run alone; it is made when something is written.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def begin(self, seed: int | None, device: torch.device | None) -> int | None:
+        """
+        Return the seed that the run began with, and set the random states to those of that moment if it had none.
+
+        Parameters
+        ----------
+        seed : int or None
+            Seed for a run that is not there yet.
+        device : torch.device or None
+            Device that computes.
+
+        Returns
+        -------
+        int or None
+            The seed.
+        """
+        start = self.read("start")
+        if start is None:
+            start = {"seed": seed, "rng": rng_state(device)}
+            self.write("start", start)
+        if start["seed"] is None:
+            set_rng_state(start["rng"], device)
+        begun: int | None = start["seed"]
+        return begun
+
+    def write(self, name: str, state: Any) -> None:
+        """
+        Put a state in the place of the one before, in a single step.
+
+        Parameters
+        ----------
+        name : str
+            Which state.
+        state : object
+            What `prunekit.io.write_state` takes.
+        """
+        self._folder.mkdir(parents=True, exist_ok=True)
+        write_state(self._path(name), state)
+
+    def read(self, name: str) -> Any:
+        """
+        Return a state, None if there is none.
+
+        Parameters
+        ----------
+        name : str
+            Which state.
+
+        Returns
+        -------
+        object
+            What was written.
+
+        Raises
+        ------
+        StateError
+            If the file is not whole, or not one of this version.
+        """
+        try:
+            return read_state(self._path(name))
+        except FileNotFoundError:
+            return None
+
+    def _path(self, name: str) -> Path:
+        return self._folder / f"{name}.safetensors"

@@ -1,0 +1,106 @@
+"""The control run: what the same training would have given without pruning."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from skorch import NeuralNet
+from skorch.history import History
+
+from prunekit._random import preserve_rng, rng_state, set_rng_state
+from prunekit._skorch import Budget, FineTuner, Validation, bare_module
+from prunekit.tracing import named_tensors
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ControlResult:
+    """
+    What the control run gave.
+
+    Parameters
+    ----------
+    net : NeuralNet
+        The dense net after the training.
+    score : float
+        Its validation score, NaN without validation.
+    """
+
+    net: NeuralNet
+    score: float
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the result as numbers and tensors."""
+        tensors = {name: tensor.detach() for name, tensor in named_tensors(bare_module(self.net)).items()}
+        return {"score": self.score, "tensors": tensors, "history": [dict(row) for row in self.net.history]}
+
+
+class Control:
+    """
+    Repeat the training of a pruning run without pruning.
+
+    Parameters
+    ----------
+    make_tuner : callable
+        Returns a tuner of a copy of the dense network.
+    validation : Validation or None
+        Measures it.
+    device : torch.device
+        Device that computes.
+    """
+
+    def __init__(
+        self, make_tuner: Callable[[], FineTuner], validation: Validation | None, device: torch.device
+    ) -> None:
+        self._make_tuner = make_tuner
+        self._validation = validation
+        self._device = device
+        self._start = rng_state(device)
+
+    def run(self, phases: Sequence[tuple[Budget, tuple[float, float]]], on_batch: Callable[[], None]) -> ControlResult:
+        """
+        Train for as long as the pruned network was trained, with the same random numbers to begin with.
+
+        Parameters
+        ----------
+        phases : sequence of (Budget, span)
+            The training.
+        on_batch : callable
+            Is called after each mini-batch.
+
+        Returns
+        -------
+        ControlResult
+            The net and its score. Random states are as before afterwards.
+        """
+        with preserve_rng(self._device):
+            set_rng_state(self._start, self._device)
+            tuner = self._make_tuner()
+            tuner.watch.on_batch = on_batch
+            for budget, span in phases:
+                tuner.train(budget, span, "the control run")
+            score = math.nan if self._validation is None else self._validation.score(tuner.net)
+        return ControlResult(tuner.net, score)
+
+    def load(self, state: dict[str, Any]) -> ControlResult:
+        """
+        Return a result that was kept.
+
+        Parameters
+        ----------
+        state : dict
+            What `ControlResult.state_dict` returned.
+
+        Returns
+        -------
+        ControlResult
+            The same.
+        """
+        with preserve_rng(self._device):
+            net = self._make_tuner().net
+        with torch.no_grad():
+            for name, tensor in named_tensors(bare_module(net)).items():
+                tensor.copy_(state["tensors"][name])
+        net.history_ = History(state["history"])
+        return ControlResult(net, state["score"])

@@ -1,0 +1,73 @@
+"""Learning rates of the fine-tuning."""
+
+import math
+from typing import Any, Literal
+
+from skorch import NeuralNet
+from skorch.callbacks import Callback
+
+from prunekit._skorch._nets import param_groups
+
+RatePolicy = Literal["constant", "restart", "cosine"]
+RATE_POLICIES: tuple[RatePolicy, ...] = ("constant", "restart", "cosine")
+"""What the learning rate does: nothing, what the net's own schedules do in each phase, half a cosine over the run."""
+
+
+class Rates(Callback):
+    """
+    Set the learning rates of a net while it is fine-tuned.
+
+    Parameters
+    ----------
+    policy : {"constant", "restart", "cosine"}
+        What they do.
+    start : float or None
+        Learning rate to begin with, in place of the net's ``lr``; those of other parameter groups change in proportion.
+    """
+
+    def __init__(self, policy: RatePolicy, start: float | None) -> None:
+        self._policy = policy
+        self._start = start
+        self._span = 0.0, 0.0
+        self._length = 0
+        self._count = 0
+
+    def adopt(self, net: NeuralNet) -> None:
+        """
+        Note the learning rates of a new optimizer as those to begin with.
+
+        Parameters
+        ----------
+        net : NeuralNet
+            The net.
+        """
+        factor = 1.0 if self._start is None else self._start / net.lr
+        for group in param_groups(net):
+            group["lr"] = group["initial_lr"] = factor * group["lr"]
+
+    def begin(self, net: NeuralNet, length: int, span: tuple[float, float]) -> None:
+        """
+        Begin a phase.
+
+        Parameters
+        ----------
+        net : NeuralNet
+            The net.
+        length : int
+            Number of mini-batches, 0 if it is not known.
+        span : tuple of float
+            Where in the run, from 0 to 1, the phase begins and ends.
+        """
+        self._length, self._span, self._count = length, span, 0
+        for group in param_groups(net):
+            group["lr"] = group["initial_lr"]  # where a schedule of the last phase has left it
+
+    def on_batch_begin(self, net: NeuralNet, batch: Any = None, training: bool = False, **kwargs: Any) -> None:
+        """Set the learning rates for a mini-batch."""
+        if not training or self._policy != "cosine":
+            return
+        start, end = self._span
+        done = start + (end - start) * min(self._count / max(self._length, 1), 1.0)
+        self._count += 1
+        for group in param_groups(net):
+            group["lr"] = group["initial_lr"] * 0.5 * (1.0 + math.cos(math.pi * done))

@@ -1,0 +1,229 @@
+"""Nests of containers, numbers, arrays and tensors in one safetensors file; nothing is pickled."""
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from prunekit.exceptions import ParameterTypeError, StateError
+from prunekit.io._files import write_atomically
+
+PROTOCOL = 1
+"""Version of the file that `write_state` writes."""
+
+_KEY = "prunekit_state"
+_STRUCTURE = "structure"
+_DEEPEST = 64
+_NUMBERS = "biufc"
+"""Kinds of NumPy's data types that are numbers."""
+
+
+def write_state(path: str | Path, state: Any) -> Path:
+    """
+    Write a state to one file, in the place of the one before once it is whole.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file.
+    state : object
+        None, booleans, numbers, strings, tensors, NumPy arrays and numbers, in lists, tuples and dicts (with keys that
+        are strings or integers).
+
+    Returns
+    -------
+    Path
+        The file.
+
+    Raises
+    ------
+    ParameterTypeError
+        If something else is in the state; the message says where. Nothing is written then.
+    """
+    writer = _Writer()
+    structure = json.dumps(writer.encode(state, "state", 0)).encode()
+    writer.tensors[_STRUCTURE] = torch.frombuffer(bytearray(structure), dtype=torch.uint8)
+    target = Path(path)
+    write_atomically(target, safetensors.torch.save(writer.tensors, {_KEY: str(PROTOCOL)}))
+    return target
+
+
+def read_state(path: str | Path) -> Any:
+    """
+    Return a state from a file.
+
+    Parameters
+    ----------
+    path : str or Path
+        What `write_state` wrote.
+
+    Returns
+    -------
+    object
+        Equal to what was written; tensors are on the CPU.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    StateError
+        If it is not whole, or no such file of this version.
+    """
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            protocol = (file.metadata() or {}).get(_KEY)
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  it is no mapping
+    except safetensors.SafetensorError as exc:
+        raise StateError(f"'{path}' is no whole safetensors file: {exc}. {_ADVICE}") from exc
+    if protocol != str(PROTOCOL):
+        raise StateError(
+            f"'{path}' must be a state that prunekit wrote with protocol {PROTOCOL}. Got protocol {protocol!r} "
+            f"instead. {_ADVICE}"
+        )
+    try:
+        structure = json.loads(tensors[_STRUCTURE].numpy().tobytes())
+        return _Reader(tensors).decode(structure, 0)
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RuntimeError, RecursionError) as exc:
+        raise StateError(f"'{path}' is no state of prunekit: {type(exc).__name__}: {exc}. {_ADVICE}") from exc
+
+
+_ADVICE = "Remove the file to begin anew, or put back the one that was there."
+
+
+class _Writer:
+    """Turns a state into JSON, and what is large in it into tensors by number."""
+
+    def __init__(self) -> None:
+        self.tensors: dict[str, Tensor] = {}
+
+    def encode(self, value: Any, where: str, depth: int) -> Any:
+        """Return a value as JSON."""
+        if depth > _DEEPEST:
+            raise ParameterTypeError(f"A state must be at most {_DEEPEST} levels deep. Got more at {where[:80]}.")
+        for kind, encode in self._KINDS:
+            if isinstance(value, kind):
+                return encode(self, value, where, depth)
+        raise ParameterTypeError(
+            f"A state must hold numbers, strings, arrays and tensors in lists, tuples and dicts. Got an object of type "
+            f"{type(value).__name__} at {where}."
+        )
+
+    def _plain(self, value: Any, where: str, depth: int) -> Any:
+        return value
+
+    def _float(self, value: float, where: str, depth: int) -> Any:
+        return value if math.isfinite(value) else {"float": repr(value)}
+
+    def _list(self, value: list[Any], where: str, depth: int) -> Any:
+        return [self.encode(item, f"{where}[{place}]", depth + 1) for place, item in enumerate(value)]
+
+    def _tuple(self, value: tuple[Any, ...], where: str, depth: int) -> Any:
+        return {"tuple": self._list(list(value), where, depth)}
+
+    def _dict(self, value: Mapping[Any, Any], where: str, depth: int) -> Any:
+        for key in value:
+            if type(key) not in (str, int):
+                raise ParameterTypeError(
+                    f"The keys of a state must be strings or integers. Got {key!r} of type {type(key).__name__} at "
+                    f"{where}."
+                )
+        return {"dict": [[key, self.encode(item, f"{where}[{key!r}]", depth + 1)] for key, item in value.items()]}
+
+    def _number(self, value: np.generic, where: str, depth: int) -> Any:
+        return {"number": self._array(np.asarray(value), where, depth)}
+
+    def _array(self, value: "np.ndarray[Any, Any]", where: str, depth: int) -> Any:
+        if value.dtype.kind not in _NUMBERS:
+            raise ParameterTypeError(f"The arrays of a state must hold numbers. Got {value.dtype} at {where}.")
+        data = torch.frombuffer(bytearray(value.tobytes()), dtype=torch.uint8) if value.size else torch.zeros(0)
+        return {"array": self._add(data), "dtype": value.dtype.str, "shape": list(value.shape)}
+
+    def _tensor(self, value: Tensor, where: str, depth: int) -> Any:
+        if value.layout != torch.strided or value.is_quantized or value.is_meta:
+            raise ParameterTypeError(f"The tensors of a state must be dense and have values. Got another at {where}.")
+        own = value.detach().cpu()
+        strides: tuple[int, ...] = own.stride()
+        order = None if own.is_contiguous() else sorted(range(own.dim()), key=lambda dim: -strides[dim])
+        if order is not None:
+            own = own.permute(order)
+        dtype = own.dtype
+        own = own.resolve_conj().resolve_neg().contiguous()
+        if own.is_complex():
+            own = torch.view_as_real(own)
+        return {"tensor": self._add(own), "order": order, "complex": dtype.is_complex}
+
+    def _add(self, tensor: Tensor) -> str:
+        name = str(len(self.tensors))
+        self.tensors[name] = tensor.clone()  # no memory is shared within a file
+        return name
+
+    _KINDS: tuple[tuple[Any, Callable[..., Any]], ...] = (
+        (np.generic, _number),  # before float, which float64 derives from
+        ((type(None), bool, int, str), _plain),
+        (float, _float),
+        (Tensor, _tensor),
+        (np.ndarray, _array),
+        (Mapping, _dict),
+        (tuple, _tuple),
+        (list, _list),
+    )
+
+
+class _Reader:
+    """Turns JSON and tensors into a state."""
+
+    def __init__(self, tensors: dict[str, Tensor]) -> None:
+        self._tensors = tensors
+
+    def decode(self, value: Any, depth: int) -> Any:
+        """Return what a piece of JSON stands for."""
+        if depth > 2 * _DEEPEST:
+            raise ValueError("it is nested too deeply")
+        if isinstance(value, list):
+            return [self.decode(item, depth + 1) for item in value]
+        if not isinstance(value, dict):
+            return value
+        kind = next(iter(value))
+        return self._KINDS[kind](self, value, depth)
+
+    def _float(self, value: dict[str, Any], depth: int) -> float:
+        return float(value["float"])
+
+    def _tuple(self, value: dict[str, Any], depth: int) -> tuple[Any, ...]:
+        return tuple(self.decode(value["tuple"], depth + 1))
+
+    def _dict(self, value: dict[str, Any], depth: int) -> dict[Any, Any]:
+        return {key: self.decode(item, depth + 1) for key, item in value["dict"]}
+
+    def _number(self, value: dict[str, Any], depth: int) -> Any:
+        return self._array(value["number"], depth)[()]
+
+    def _array(self, value: dict[str, Any], depth: int) -> "np.ndarray[Any, Any]":
+        dtype = np.dtype(str(value["dtype"]))
+        if dtype.kind not in _NUMBERS:
+            raise ValueError(f"an array of {dtype}")
+        data = np.frombuffer(bytearray(self._tensors[value["array"]].numpy().tobytes()), dtype)
+        return data.reshape(cast("list[int]", value["shape"]))
+
+    def _tensor(self, value: dict[str, Any], depth: int) -> Tensor:
+        tensor = self._tensors[value["tensor"]]
+        if value["complex"]:
+            tensor = torch.view_as_complex(tensor)
+        order = value["order"]
+        return tensor if order is None else tensor.permute(sorted(range(len(order)), key=order.__getitem__))
+
+    _KINDS: dict[str, Callable[..., Any]] = {  # noqa: RUF012  a table of methods
+        "float": _float,
+        "tuple": _tuple,
+        "dict": _dict,
+        "number": _number,
+        "array": _array,
+        "tensor": _tensor,
+    }
