@@ -161,6 +161,17 @@ def test_an_interruption_takes_back_the_last_step(made_up):
     assert display.ax_.get_title(loc="left") == "Pruning path: interrupted"
 
 
+def test_the_training_at_the_end_is_apart_from_the_last_step(made_up):
+    """It has the number of that step, which stays when the training is taken back."""
+    made_up.history_ = made_up.history_.drop(index=7).replace({"iteration": {5: 4}})
+
+    display = PruningPathDisplay.from_estimator(made_up)
+
+    assert display.taken_back_.get_xydata()[-1].tolist() == [0.5, 0.88]
+    assert display.final_.get_xydata().tolist() == [[0.5, 0.92]]
+    assert segments(display.attempts_)[-1] == [(0.5, 0.92), (0.5, 0.88)]
+
+
 def test_drop_and_recovery_of_each_step(made_up):
     display = PruningPathDisplay.from_estimator(made_up)
 
@@ -437,7 +448,7 @@ def test_sources_that_have_no_path(made_up):
         PruningPathDisplay.from_estimator({})
     with pytest.raises(NotFittedError):
         PruningPathDisplay.from_estimator(quick(make_classifier(ConvNet)))
-    with pytest.raises(ParameterError, match="must be one of 'params', 'macs'.* Got 'x' instead"):
+    with pytest.raises(ParameterError, match=r"from_estimator must be one of 'macs', 'params'\. Got 'x' instead"):
         PruningPathDisplay.from_estimator(made_up, of="x")
     made_up.history_[["score", "train_loss"]] = np.nan
     with pytest.raises(ParameterError, match=r"must have measured something\. Got a history with neither scores"):
