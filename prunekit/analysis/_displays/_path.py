@@ -226,11 +226,13 @@ class PruningPathDisplay:
         ----------
         ax : matplotlib Axes, default=None
             Where to draw; None makes a figure with the legend beside the axes.
-        line_kw, before_kw, taken_back_kw : dict, default=None
-            Passed on to ``matplotlib.axes.Axes.plot`` for the curves, for the scores before fine-tuning, and for the
-            points that were taken back.
+        line_kw : dict, default=None
+            Passed on to ``matplotlib.axes.Axes.plot`` for the curves.
         band_kw : dict, default=None
-            Passed on to ``matplotlib.axes.Axes.fill_between``.
+            Passed on to ``matplotlib.axes.Axes.fill_between`` for the bands.
+        before_kw, taken_back_kw : dict, default=None
+            Passed on to ``matplotlib.axes.Axes.plot`` for the scores before fine-tuning, and for the points that were
+            taken back.
 
         Returns
         -------
