@@ -3,7 +3,7 @@
 from importlib.metadata import PackageNotFoundError, version
 
 from prunekit import exceptions
-from prunekit.analysis import CorrelationDisplay, ImportanceDisplay, analyze
+from prunekit.analysis import CorrelationDisplay, ImportanceDisplay, PruningPathDisplay, analyze
 from prunekit.io import load, save
 from prunekit.network import PrunableNetwork
 from prunekit.pruner import TaylorPruner
@@ -17,6 +17,7 @@ __all__ = [
     "CorrelationDisplay",
     "ImportanceDisplay",
     "PrunableNetwork",
+    "PruningPathDisplay",
     "TaylorPruner",
     "analyze",
     "exceptions",

@@ -1,6 +1,6 @@
-"""Tables and displays of a network: what it costs, what could be pruned, what blocks the rest, what matters."""
+"""Tables and displays of a network: what it costs, what could be pruned, what blocks the rest, what pruning did."""
 
 from prunekit.analysis._analyze import analyze
-from prunekit.analysis._displays import CorrelationDisplay, ImportanceDisplay
+from prunekit.analysis._displays import CorrelationDisplay, ImportanceDisplay, PruningPathDisplay
 
-__all__ = ["CorrelationDisplay", "ImportanceDisplay", "analyze"]
+__all__ = ["CorrelationDisplay", "ImportanceDisplay", "PruningPathDisplay", "analyze"]

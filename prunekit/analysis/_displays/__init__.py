@@ -1,6 +1,7 @@
-"""Displays: the importance of units, drawn. They alone need matplotlib, and only when they draw."""
+"""Displays: the importance of units and the path of a pruner, drawn. They alone need matplotlib, to draw."""
 
 from prunekit.analysis._displays._correlation import CorrelationDisplay
 from prunekit.analysis._displays._importance import ImportanceDisplay
+from prunekit.analysis._displays._path import PruningPathDisplay
 
-__all__ = ["CorrelationDisplay", "ImportanceDisplay"]
+__all__ = ["CorrelationDisplay", "ImportanceDisplay", "PruningPathDisplay"]

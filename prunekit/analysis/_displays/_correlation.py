@@ -21,6 +21,7 @@ from prunekit.analysis._displays._drawing import (
     numbered,
     pyplot_for,
     set_scale,
+    shades,
     width_points,
 )
 from prunekit.exceptions import ParameterError, ParameterTypeError
@@ -261,11 +262,9 @@ class CorrelationDisplay:
 
 def _colours_of_layers(count: int) -> dict[str, Any]:
     """Return a colour for each layer, from dark to light in the order of the layers, in grey as well."""
-    from matplotlib import colormaps
     from matplotlib.colors import BoundaryNorm, ListedColormap
 
-    shades = colormaps["viridis"](np.linspace(0, 0.88, count))  # its last yellow is too faint on white
-    return {"cmap": ListedColormap(shades), "norm": BoundaryNorm(np.arange(count + 1) - 0.5, count)}
+    return {"cmap": ListedColormap(shades(count)), "norm": BoundaryNorm(np.arange(count + 1) - 0.5, count)}
 
 
 def _shown(correlation: float) -> str:

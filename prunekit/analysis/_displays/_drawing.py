@@ -17,6 +17,7 @@ FloatArray = NDArray[np.float64]
 # Okabe and Ito's colours for all kinds of colour vision; of these two one is dark and one is light in grey as well.
 BLUE = "#0072B2"
 ORANGE = "#E69F00"
+GREEN = "#009E73"
 FONT_POINTS = 8.5
 """Size of the names of layers."""
 _LONGEST_NAME = 56
@@ -35,6 +36,14 @@ def pyplot_for(owner: str) -> Any:
             f'{owner} needs matplotlib, which cannot be imported: {exc}. Install it with: pip install "prunekit[plot]"'
         ) from exc
     return pyplot
+
+
+def shades(count: int, lightest: float = 0.88) -> FloatArray:
+    """Return colours from dark to light, in grey as well."""
+    from matplotlib import colormaps
+
+    made: FloatArray = colormaps["viridis"](np.linspace(0, lightest, count))  # its last yellow is too faint on white
+    return made
 
 
 def float_per_unit(name: str, values: ArrayLike, owner: str, size: int | None = None) -> FloatArray:

@@ -1,0 +1,93 @@
+"""What the history of a fitted pruner says about its path."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from prunekit._validation import check_choice
+from prunekit.exceptions import ParameterError
+
+_COLUMN = "reduction_"
+_ROUNDING = 1e-9
+
+
+def read_path(pruner: Any, of: str | None, owner: str) -> dict[str, Any]:
+    """
+    Return the data of a path, by the names that the display has for them.
+
+    Parameters
+    ----------
+    pruner : TaylorPruner
+        The fitted pruner.
+    of : str or None
+        Resource to show; None: that of the pruner's target.
+    owner : str
+        Class whose ``from_estimator`` this is, for the messages.
+
+    Returns
+    -------
+    dict
+        Parameters of `PruningPathDisplay`.
+
+    Raises
+    ------
+    ParameterError
+        If the history has no such resource, or neither scores nor losses.
+    """
+    history = pruner.history_
+    resource = pruner.reduction_of if of is None else of
+    known = tuple(name.removeprefix(_COLUMN) for name in history.columns if name.startswith(_COLUMN))
+    check_choice("of", resource, f"{owner}.from_estimator", known)
+    scored = bool(history["score"].notna().any())
+    if not scored and history["train_loss"].isna().all():
+        raise ParameterError(
+            f"The 'pruner' parameter of {owner}.from_estimator must have measured something. Got a history with "
+            "neither scores nor losses instead. Give the net a train_split or fit with X_val, or fine-tune."
+        )
+    return {
+        "reductions": history[f"{_COLUMN}{resource}"],
+        "scores": history["score" if scored else "train_loss"],
+        "scores_before": history["score_before"] if scored and "score_before" in history else None,
+        "phases": history["phase"],
+        "taken_back": _taken_back(history, pruner.reduction_),
+        "resource": resource,
+        "measure": _measure_of(pruner.scoring) if scored else "Training loss (there is no validation score)",
+        "threshold": _threshold_of(pruner) if scored else None,
+        "target": pruner.target_reduction if resource == pruner.reduction_of else None,
+        "control": _finite(getattr(pruner, "control_score_", None)) if scored else None,
+        "stop_reason": pruner.stop_reason_,
+    }
+
+
+def _taken_back(history: pd.DataFrame, reached: float) -> NDArray[np.bool_]:
+    """
+    Return which rows are not on the way to the result.
+
+    An iteration counts by its last row: a threshold that its first row broke may hold after a repeated fine-tuning. The
+    final training has the number of the iteration before. After an interruption, rows that held can be undone as well.
+    """
+    held = history.groupby(["iteration", history["phase"] == "final"])["held"].transform("last").to_numpy(dtype=bool)
+    reduction = history["reduction"].to_numpy(dtype=np.float64)
+    after = np.minimum.accumulate(np.append(reduction, reached)[::-1])[-2::-1]  # the smallest one that follows
+    undone: NDArray[np.bool_] = ~held | (after < reduction - _ROUNDING)
+    return undone
+
+
+def _threshold_of(pruner: Any) -> float | None:
+    """Return the lowest score that was allowed."""
+    floors = [] if pruner.min_score is None else [float(pruner.min_score)]
+    if pruner.max_score_drop is not None:
+        floors.append(float(pruner.baseline_score_ - pruner.max_score_drop))
+    return max(floors, default=None)
+
+
+def _measure_of(scoring: Any) -> str:
+    name = scoring if isinstance(scoring, str) else getattr(scoring, "__name__", None)
+    return "Validation score" + (f" ({name})" if name else "")
+
+
+def _finite(value: float | None) -> float | None:
+    return None if value is None or not math.isfinite(value) else float(value)
