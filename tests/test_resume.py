@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -46,12 +47,14 @@ def _fuse_is_out():
     Fuse.left = None
 
 
-def make_net(table, trained, **params):
-    net = make_classifier(callbacks=[("fuse", Fuse())], **params)
-    if not trained:
-        return net
+@cache
+def trained_net():
     torch.manual_seed(0)
-    return FrozenEstimator(net.fit(*table))
+    return make_classifier(callbacks=[("fuse", Fuse())]).fit(*make_table())
+
+
+def make_net(trained):
+    return FrozenEstimator(trained_net()) if trained else make_classifier(callbacks=[("fuse", Fuse())])
 
 
 def whole_state(pruner):
@@ -73,9 +76,10 @@ def whole_state(pruner):
 def fit_with_cuts(make_pruner, table, cuts):
     """Fit again and again; the fuse burns out after each of the given numbers of mini-batches."""
     for cut in cuts:
+        pruner = make_pruner()
         Fuse.left = cut
         try:
-            make_pruner().fit(*table)
+            pruner.fit(*table)
         except PowerCutError:
             continue
         break
@@ -99,10 +103,10 @@ OPTIONS = {
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS.keys())
 def test_the_same_end_wherever_it_was_cut(table, tmp_path, options, trained):
     params = {"step": 0.15, "target_reduction": 0.6, "final_epochs": 1} | options
-    whole = quick(make_net(table, trained), **params).fit(*table)
+    whole = quick(make_net(trained), **params).fit(*table)
 
     def make_pruner():
-        return quick(make_net(table, trained), checkpoint=tmp_path, **params)
+        return quick(make_net(trained), checkpoint=tmp_path, **params)
 
     resumed = fit_with_cuts(make_pruner, table, [1, 8, 20, 25, 7, 11, 13, 40])
     assert_same(whole_state(whole), whole_state(resumed))
@@ -114,11 +118,11 @@ def test_steps_that_were_taken_back(table, tmp_path):
 
     params = {"step": 0.2, "target_reduction": 0.6, "min_score": 0.5, "scoring": judge}
     params |= {"step_halvings": 2, "recovery_rounds": 1, "final_epochs": 1}
-    whole = quick(make_net(table, True), **params).fit(*table)
+    whole = quick(make_net(True), **params).fit(*table)
     assert whole.stop_reason_ == "min_score"
 
     def make_pruner():
-        return quick(make_net(table, True), checkpoint=tmp_path, **params)
+        return quick(make_net(True), checkpoint=tmp_path, **params)
 
     assert_same(whole_state(whole), whole_state(fit_with_cuts(make_pruner, table, [13, 20, 20, 9, 30, 15])))
 
@@ -126,7 +130,7 @@ def test_steps_that_were_taken_back(table, tmp_path):
 def test_without_a_seed_random_numbers_go_on_too(table, tmp_path):
     def fit(cuts, folder):
         def make_pruner():
-            pruner = quick(make_net(table, True), checkpoint=folder, final_epochs=1)
+            pruner = quick(make_net(True), checkpoint=folder, final_epochs=1)
             torch.manual_seed(5)
             np.random.seed(5)  # noqa: NPY002
             return pruner.set_params(random_state=None)
@@ -137,20 +141,20 @@ def test_without_a_seed_random_numbers_go_on_too(table, tmp_path):
 
 
 def test_a_fit_that_ended_is_not_repeated(table, tmp_path):
-    first = quick(make_net(table, False), checkpoint=tmp_path).fit(*table)
+    first = quick(make_net(False), checkpoint=tmp_path).fit(*table)
     Fuse.left = 1
-    again = quick(make_net(table, False), checkpoint=tmp_path).fit(*table)
+    again = quick(make_net(False), checkpoint=tmp_path).fit(*table)
     assert Fuse.left == 1
     assert_same(whole_state(first), whole_state(again))
 
 
 def test_other_parameters_and_data_are_other_fits(table, tmp_path):
-    quick(make_net(table, True), checkpoint=tmp_path).fit(*table)
+    quick(make_net(True), checkpoint=tmp_path).fit(*table)
     before = sorted(path.name for path in tmp_path.iterdir())
-    other = quick(make_net(table, True), checkpoint=tmp_path, target_reduction=0.3).fit(*table)
+    other = quick(make_net(True), checkpoint=tmp_path, target_reduction=0.3).fit(*table)
     assert 0.3 <= other.reduction_ < 0.4
     X, y = table
-    quick(make_net(table, True), checkpoint=tmp_path).fit(X[:300], y[:300])
+    quick(make_net(True), checkpoint=tmp_path).fit(X[:300], y[:300])
     assert len(before) == 1
     assert len(list(tmp_path.iterdir())) == 3
 
@@ -164,8 +168,8 @@ def test_ctrl_c_leaves_a_checkpoint_to_go_on_from(table, tmp_path):
                 signal.raise_signal(signal.SIGINT)
 
     def make_pruner(folder):
-        net = make_net(table, True).estimator
-        net.set_params(callbacks__fuse=CtrlC())
+        net = make_classifier(callbacks=[("fuse", CtrlC())]).initialize()
+        net.module_.load_state_dict(trained_net().module_.state_dict())
         return quick(FrozenEstimator(net), step=0.1, checkpoint=folder, final_epochs=1)
 
     whole = make_pruner(None).fit(*table)
@@ -178,11 +182,11 @@ def test_ctrl_c_leaves_a_checkpoint_to_go_on_from(table, tmp_path):
 
 
 def test_a_torn_checkpoint_is_told(table, tmp_path):
-    quick(make_net(table, True), checkpoint=tmp_path).fit(*table)
+    quick(make_net(True), checkpoint=tmp_path).fit(*table)
     (path,) = tmp_path.glob("*/loop.safetensors")
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(StateError, match=r"loop\.safetensors"):
-        quick(make_net(table, True), checkpoint=tmp_path).fit(*table)
+        quick(make_net(True), checkpoint=tmp_path).fit(*table)
 
 
 _PROGRAM = """
@@ -206,7 +210,7 @@ def test_kill_minus_nine(table, tmp_path):
     result, folder = tmp_path / "weights.pt", tmp_path / "checkpoint"
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent), "OMP_NUM_THREADS": "1"}
     generator, killed = np.random.default_rng(0), 0
-    for _ in range(12):
+    for _ in range(4):
         process = subprocess.Popen([sys.executable, str(program), str(folder), str(result)], env=environment)
         seen = _newest(folder)
         try:
@@ -233,5 +237,5 @@ def _newest(folder):
 
 
 def test_checkpoint_may_be_a_string(table, tmp_path):
-    TaylorPruner(make_net(table, True), checkpoint=str(tmp_path / "new" / "folder"), final_epochs=0).fit(*table)
+    TaylorPruner(make_net(True), checkpoint=str(tmp_path / "new" / "folder"), final_epochs=0).fit(*table)
     assert list(tmp_path.glob("new/folder/*/loop.safetensors"))

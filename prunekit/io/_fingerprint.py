@@ -86,7 +86,7 @@ class _Digest:
             for item in value.ravel().tolist():
                 self.add(item, depth)
         else:
-            self.hash.update(memoryview(np.ascontiguousarray(value).reshape(-1).view(np.uint8)))
+            self.hash.update(np.ascontiguousarray(value).data)
 
     def _tensor(self, value: Tensor, depth: int) -> None:
         self._say(f"{value.dtype} {tuple(value.shape)}")
@@ -94,7 +94,7 @@ class _Digest:
             return
         flat = value.detach().cpu().contiguous().reshape(-1)
         if flat.numel():
-            self.hash.update(memoryview(flat.view(torch.uint8).numpy()))
+            self.hash.update(flat.view(torch.uint8).numpy().data)
 
     def _module(self, value: nn.Module, depth: int) -> None:
         self._say(_name(type(value)))
