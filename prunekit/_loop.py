@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
 from prunekit._skorch import FineTuner, Phase, Validation
-from prunekit.cost import RESOURCES, Resource
+from prunekit.cost import RESOURCES, Quantity
 from prunekit.exceptions import ParameterError, TrainingError
 from prunekit.network import NetworkSnapshot, PrunableNetwork
 from prunekit.schedules import Schedule
@@ -27,7 +27,7 @@ class LoopSettings:
     ----------
     target : float
         Reduction to reach.
-    resource : {"params", "macs", "filters", "memory"}
+    resource : {"params", "macs", "filters", "memory", "latency"}
         What the reduction is measured in.
     schedule : Schedule
         How fast to get there.
@@ -50,7 +50,7 @@ class LoopSettings:
     """
 
     target: float
-    resource: Resource
+    resource: Quantity
     schedule: Schedule
     max_to_prune: int | None
     score_batches: int | None
@@ -76,6 +76,7 @@ class Iteration:
     reduction_macs: float
     reduction_filters: float
     reduction_memory: float
+    reduction_latency: float
     num_prunables: int
     num_pruned: int
     train_loss: float
@@ -309,6 +310,8 @@ class PruningLoop:
         self, kind: str, iteration: int, aim: float, num_pruned: int, phase: Phase, score: float, seconds: float
     ) -> None:
         reductions = {f"reduction_{name}": self._network.reduction(name) for name in RESOURCES}
+        is_timed = self._settings.resource == "latency"
+        reductions["reduction_latency"] = self._network.reduction("latency") if is_timed else math.nan
         self._rows.append(
             Iteration(
                 iteration=iteration,

@@ -24,7 +24,7 @@ from prunekit import _skorch
 from prunekit._loop import LoopSettings, PruningLoop
 from prunekit._random import seeded_rng
 from prunekit._validation import check_choice, check_integer, check_interval
-from prunekit.cost import RESOURCES, Resource
+from prunekit.cost import QUANTITIES, Quantity
 from prunekit.exceptions import ParameterError, TargetError
 from prunekit.importance import make_criterion
 from prunekit.network import Comparison, PrunableNetwork
@@ -71,8 +71,10 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
         the instance when it is cloned, in cross-validation as well, and gives a warning.
     target_reduction : float, default=0.5
         Fraction of ``reduction_of`` to remove, in (0, 1).
-    reduction_of : {"params", "macs", "filters", "memory"}, default="params"
-        What the target counts: parameters, multiply-adds, filters, or bytes of weights and activations.
+    reduction_of : {"params", "macs", "filters", "memory", "latency"}, default="params"
+        What the target counts: parameters, multiply-adds, filters, bytes of weights and activations, or the time of a
+        forward pass, which is measured after every step on the device of the net. Time is never twice the same, so two
+        fits may then differ in spite of ``random_state``.
     step : float, {"linear", "cubic", "geometric", "one_shot"}, Schedule or callable, default=0.05
         Largest reduction per iteration, or a schedule of `prunekit.schedules`, by name or as an object, or a function
         of the number of iterations done, the reduction reached and the target, which returns the reduction to aim at.
@@ -119,7 +121,7 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
         that changes for these.
     per : {"params", "macs", "filters", "memory", "latency"}, default=None
         What the importance of a unit is divided by before units are compared: what its removal alone would save now of
-        that resource, ``"latency"`` in measured microseconds of one forward pass on two samples. Importances
+        that resource, ``"latency"`` of the time of a forward pass, according to a table of measured layers. Importances
         below zero are not divided. None compares importances as they are.
     macs_regularization : float, default=0.0
         Importance that a unit loses for each million of multiply-adds that its removal alone would save: lambda of
@@ -129,6 +131,9 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
         0.9.
     reset_scores : bool, default=True
         Whether scoring starts anew after a removal, as in both papers. If not, all mini-batches count alike.
+    latency_batch_size : int, default=1
+        Number of samples of a forward pass whose time is measured, where latency is asked for. What helps a batch of
+        one may not help a batch of 32.
     random_state : int, RandomState instance or None, default=None
         Seed of weights, batches and dropout. With a seed two fits give the same plan and the same weights, and the
         global random states are afterwards as they were before. None: the global states of PyTorch, NumPy and Python.
@@ -145,7 +150,8 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
         One row for the network before pruning (phase "dense"), for each iteration ("prune"), for each repetition of its
         fine-tuning because of a threshold ("recover"), and for the training at the end ("final"), with the columns
         ``iteration``, ``phase``, ``target`` (the aim of the step), ``reduction``, ``reduction_params``,
-        ``reduction_macs``, ``reduction_filters``, ``reduction_memory``, ``num_prunables`` (units that are left),
+        ``reduction_macs``, ``reduction_filters``, ``reduction_memory``, ``reduction_latency`` (NaN unless the target
+        is of latency), ``num_prunables`` (units that are left),
         ``num_pruned`` (units removed in this iteration), ``train_loss``, ``score``, ``held`` (whether the thresholds
         held), ``seconds_scoring``, ``seconds_training`` and ``seconds_validation``.
     baseline_score_ : float
@@ -240,7 +246,7 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
         estimator: NeuralNet | FrozenEstimator,
         *,
         target_reduction: float = 0.5,
-        reduction_of: Resource = "params",
+        reduction_of: Quantity = "params",
         step: float | str | Schedule | Callable[[int, float, float], float] = 0.05,
         criterion: Any = "taylor2",
         score_batches: int | None = None,
@@ -264,6 +270,7 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
         macs_regularization: float = 0.0,
         score_momentum: float = 0.0,
         reset_scores: bool = True,
+        latency_batch_size: int = 1,
         random_state: int | np.random.RandomState | None = None,
         verbose: int = 0,
     ) -> None:
@@ -293,6 +300,7 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
         self.macs_regularization = macs_regularization
         self.score_momentum = score_momentum
         self.reset_scores = reset_scores
+        self.latency_batch_size = latency_batch_size
         self.random_state = random_state
         self.verbose = verbose
 
@@ -596,6 +604,7 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
             max_score_drop = check_interval("max_score_drop", max_score_drop, _OWNER, 0.0, math.inf, closed="left")
         check_interval("distill", self.distill, _OWNER, 0.0, 1.0)
         check_interval("distill_temperature", self.distill_temperature, _OWNER, 0.0, math.inf, closed="neither")
+        check_integer("latency_batch_size", self.latency_batch_size, _OWNER, 1)
         schedule = as_schedule(self.step, _OWNER)
         limit = max_to_prune(schedule)
         if limit is not None and self.round_to is not None and limit < self.round_to:
@@ -605,7 +614,7 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
             )
         return LoopSettings(
             target=check_interval("target_reduction", self.target_reduction, _OWNER, 0.0, 1.0, closed="neither"),
-            resource=cast("Resource", check_choice("reduction_of", self.reduction_of, _OWNER, RESOURCES)),
+            resource=cast("Quantity", check_choice("reduction_of", self.reduction_of, _OWNER, QUANTITIES)),
             schedule=schedule,
             max_to_prune=limit,
             score_batches=score_batches,
@@ -674,6 +683,7 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
             macs_regularization=self.macs_regularization,
             score_momentum=self.score_momentum,
             reset_scores=self.reset_scores,
+            latency_batch_size=self.latency_batch_size,
         )
 
 
