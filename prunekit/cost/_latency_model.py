@@ -81,7 +81,7 @@ class LatencyModel:
             return 0.0
         if removed.tobytes() not in self._measured:
             self._measure(removed)
-        return float(np.mean(self._measured[removed.tobytes()]))
+        return float(np.median(self._measured[removed.tobytes()]))
 
     def predicted_reduction(self, removed: BoolArray) -> float:
         """
@@ -141,7 +141,7 @@ class LatencyModel:
         The search corrects the table: what it predicts is mapped to what was measured by the line through the nearest
         candidates below and above the aim, or through the present network and the smallest one. If that does not lead
         there soon, the number of units takes the place of the table. A candidate that fits is measured a second time,
-        and the mean counts.
+        one that exceeds the aim though nothing is nearer up to three times, and the median counts.
         """
         last, best, margin = removed, None, _TOLERANCE / 2
         if self.reduction(removed) >= aim:
@@ -167,7 +167,11 @@ class LatencyModel:
                 return chosen
             else:
                 last, margin = chosen, margin + _TOLERANCE / 2
-        return last if best is None else best
+        if best is None:
+            return last
+        while self.reduction(best) > aim + _TOLERANCE and len(self._measured[best.tobytes()]) < 3:
+            self._measure(best)  # perhaps by bad luck
+        return best
 
     def _by_table(self, aim: float, low: BoolArray, high: BoolArray) -> Callable[[BoolArray], bool]:
         """Say what is enough by the table, corrected to agree with what was measured of two networks."""
