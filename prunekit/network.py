@@ -1,10 +1,10 @@
 """`PrunableNetwork`: score, prune, verify and compact any network inside of one's own training loop."""
 
 import inspect
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, NoReturn, cast
 
 import numpy as np
@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 
 from prunekit._random import preserve_rng
 from prunekit._validation import check_choice, check_integer, check_interval
-from prunekit.cost import RESOURCES, CostModel, Resource, layer_table, module_latency_us
+from prunekit.cost import QUANTITIES, CostModel, LatencyModel, Quantity, Resource, layer_table
 from prunekit.exceptions import NothingToPruneError, ParameterError, TrainingError
 from prunekit.importance import Criterion, Gates, Gradients, Observation, UnitSums, make_criterion, normalised
 from prunekit.surgery import (
@@ -30,6 +30,7 @@ from prunekit.surgery import (
     Ranking,
     Selector,
     check_module,
+    compact,
     compare,
     evaluate,
     prove_units,
@@ -87,7 +88,7 @@ class Comparison:
             If a value has the wrong type.
         """
         return cls(
-            per=None if per is None else check_choice("per", per, owner, (*RESOURCES, "latency")),
+            per=None if per is None else check_choice("per", per, owner, QUANTITIES),
             macs_regularization=check_interval("macs_regularization", macs_regularization, owner, 0, np.inf, "left"),
             score_momentum=check_interval("score_momentum", score_momentum, owner, 0, 1, "left"),
             reset_scores=bool(reset_scores),
@@ -123,7 +124,7 @@ class PrunableNetwork(nn.Module):
         like, with a weight); it then normalises over the channels that are left.
     per : {"params", "macs", "filters", "memory", "latency"}, default=None
         What the importance of a unit is divided by before units are compared: what its removal alone would save now of
-        that resource, ``"latency"`` in measured microseconds of one forward pass on the example inputs. Importances
+        that resource, ``"latency"`` of the time of a forward pass, according to a table of measured layers. Importances
         below zero are not divided. None compares importances as they are.
     macs_regularization : float, default=0.0
         Importance that a unit loses for each million of multiply-adds that its removal alone would save: lambda of
@@ -133,6 +134,9 @@ class PrunableNetwork(nn.Module):
         0.9. With it, units are taken one by one.
     reset_scores : bool, default=True
         Whether scoring starts anew after a removal, as in both papers. If not, all mini-batches count alike.
+    latency_batch_size : int, default=1
+        Number of samples of a forward pass whose time is measured, where latency is asked for. The example inputs are
+        cut or repeated to it.
 
     Attributes
     ----------
@@ -195,6 +199,7 @@ class PrunableNetwork(nn.Module):
         macs_regularization: float = 0.0,
         score_momentum: float = 0.0,
         reset_scores: bool = True,
+        latency_batch_size: int = 1,
     ) -> None:
         super().__init__()
         module = check_module(module)
@@ -202,6 +207,7 @@ class PrunableNetwork(nn.Module):
         constraints = Constraints.checked(min_channels, round_to, max_layer_reduction, "PrunableNetwork")
         norms = cast("Norms", check_choice("norms", norms, "PrunableNetwork", NORMS))
         self._comparison = Comparison.checked(per, macs_regularization, score_momentum, reset_scores, "PrunableNetwork")
+        self._latency_batch_size = check_integer("latency_batch_size", latency_batch_size, "PrunableNetwork", 1)
         self._earlier: NDArray[np.float64] | None = None
         with torch.inference_mode(False):
             self._inputs = duplicate_inputs(Inputs.of(example_inputs))
@@ -390,30 +396,31 @@ class PrunableNetwork(nn.Module):
         """
         return layer_table(self.module, self._costs, self._removed)
 
-    def reduction(self, of: Resource = "params") -> float:
+    def reduction(self, of: Quantity = "params") -> float:
         """
         Return the fraction that is removed by now.
 
         Parameters
         ----------
-        of : {"params", "macs", "filters", "memory"}, default="params"
-            Of what.
+        of : {"params", "macs", "filters", "memory", "latency"}, default="params"
+            Of what. ``"latency"`` is measured: the compacted network runs in turns with the dense one, as eager code in
+            eval mode, on the device where the network is and with as many threads as torch has.
 
         Returns
         -------
         float
-            Between 0 and 1.
+            Between 0 and 1; of latency below 0 if the compacted network is slower.
         """
-        return self._reduction_of(_resource(of), self._removed)
+        return self._reduction_of(_quantity(of), self._removed)
 
-    def max_reduction(self, of: Resource = "params") -> float:
+    def max_reduction(self, of: Quantity = "params") -> float:
         """
         Return the largest reduction that the constraints allow.
 
         Parameters
         ----------
-        of : {"params", "macs", "filters", "memory"}, default="params"
-            Of what.
+        of : {"params", "macs", "filters", "memory", "latency"}, default="params"
+            Of what; latency is measured, as in `reduction`.
 
         Returns
         -------
@@ -421,7 +428,7 @@ class PrunableNetwork(nn.Module):
             Reached when every unit that may go is gone, in the order of their index.
         """
         everything = self._selector.choose(Ranking(np.zeros(self.graph.n_units)), self._removed, lambda removed: False)
-        return self._reduction_of(_resource(of), everything)
+        return self._reduction_of(_quantity(of), everything)
 
     # -- pruning ------------------------------------------------------------------------------------------------------
 
@@ -482,7 +489,7 @@ class PrunableNetwork(nn.Module):
         limit = check_integer("max_to_prune", max_to_prune, "update_prunables", 0)
         return self._remove(self._selector.choose_at_most(self._ranking(), self._removed, limit))
 
-    def prune_to(self, reduction: float, of: Resource = "params", max_to_prune: int | None = None) -> int:
+    def prune_to(self, reduction: float, of: Quantity = "params", max_to_prune: int | None = None) -> int:
         """
         Mask the least important units until a reduction is reached, and start scoring anew.
 
@@ -490,8 +497,10 @@ class PrunableNetwork(nn.Module):
         ----------
         reduction : float
             Fraction of the dense network that is to be gone, in [0, 1).
-        of : {"params", "macs", "filters", "memory"}, default="params"
-            Of what.
+        of : {"params", "macs", "filters", "memory", "latency"}, default="params"
+            Of what. For latency, a table of timed layers tells how many units may be enough, and a few such choices are
+            measured, as in `reduction`, until one is at the aim or up to 0.02 above it, or none is nearer. Each takes
+            half a second to two seconds, longer for slow networks.
         max_to_prune : int, default=None
             How many units to mask at most, though the reduction is not reached. None: as many as it takes.
 
@@ -506,21 +515,26 @@ class PrunableNetwork(nn.Module):
         TrainingError
             If nothing was scored since the last removal.
         """
-        resource = _resource(of)
+        quantity = _quantity(of)
         target = check_interval("reduction", reduction, "prune_to", 0, 1, "left")
         limit = None if max_to_prune is None else check_integer("max_to_prune", max_to_prune, "prune_to", 0)
         before = int(self._removed.sum())
 
-        def is_enough(removed: NDArray[np.bool_]) -> bool:
-            if limit is not None and int(removed.sum()) - before >= limit:
-                return True
-            return self._reduction_of(resource, removed) >= target
-
         ranking = self._ranking()
-        chosen = self._selector.choose(ranking, self._removed, is_enough)
-        if limit is not None and int(chosen.sum()) - before > limit:  # round sizes take several at once
-            chosen = self._selector.choose_at_most(ranking, self._removed, limit)
-        return self._remove(chosen)
+
+        def pick(is_enough: Callable[[NDArray[np.bool_]], bool]) -> NDArray[np.bool_]:
+            if limit is None:
+                return self._selector.choose(ranking, self._removed, is_enough)
+            chosen = self._selector.choose(
+                ranking, self._removed, lambda removed: int(removed.sum()) - before >= limit or is_enough(removed)
+            )
+            if int(chosen.sum()) - before > limit:  # round sizes take several at once
+                chosen = self._selector.choose_at_most(ranking, self._removed, limit)
+            return chosen
+
+        if quantity == "latency":
+            return self._remove(self._latency.choose(target, self._removed, pick))
+        return self._remove(pick(lambda removed: self._reduction_of(quantity, removed) >= target))
 
     def apply_masks(self) -> None:
         """Set the weights that read removed units to zero; every forward pass does so by itself."""
@@ -748,18 +762,34 @@ class PrunableNetwork(nn.Module):
         if per is None:
             return None
         if per == "latency":
-            costs = self._costs.savings_by_module(self._removed, self._microseconds_per_mac)
+            costs = self._latency.savings(self._removed)
         else:
-            costs = self._costs.savings(_resource(per), self._removed)
+            costs = self._costs.savings(cast("Resource", per), self._removed)
         mean = costs[~self._removed].mean() if not self._removed.all() else 1.0
         return np.maximum(costs / (mean or 1.0), 1e-3)
 
     @cached_property
-    def _microseconds_per_mac(self) -> dict[str, float]:
-        macs = self._costs.operation_macs(self.graph.kept_labels(np.zeros_like(self._removed)))
-        with preserve_rng(device_of(self.module)):
-            times = module_latency_us(self.module, self._example_inputs(), macs)
-        return {path: times[path] / count for path, count in macs.items() if count}
+    def _latency(self) -> LatencyModel:
+        """Times of the network, whose dense form is kept for them; inputs and copies follow the device."""
+        with self._bare():
+            dense = self._body.dense_copy(masked=False)
+
+        def inputs() -> Inputs:
+            return self._example_inputs().with_batch(self._latency_batch_size)
+
+        def build(removed: NDArray[np.bool_]) -> nn.Module:
+            present = next(self.module.parameters())
+            return compact(dense.to(present.device), self._body.plan_without(removed))
+
+        try:
+            with preserve_rng(device_of(dense)):
+                evaluate(dense, inputs())
+        except Exception as exc:
+            raise ParameterError(
+                "The 'latency_batch_size' parameter must be a number of samples on which the network runs. Got "
+                f"{self._latency_batch_size} instead, with which it raises {type(exc).__name__}: {exc}"
+            ) from exc
+        return LatencyModel(self._costs, build, inputs, partial(self._selector.spread, self.graph.first_layers))
 
     def _remove(self, removed: NDArray[np.bool_]) -> int:
         count = int(removed.sum() - self._removed.sum())
@@ -770,7 +800,9 @@ class PrunableNetwork(nn.Module):
             self.reset_score()
         return count
 
-    def _reduction_of(self, resource: Resource, removed: NDArray[np.bool_]) -> float:
+    def _reduction_of(self, resource: Quantity, removed: NDArray[np.bool_]) -> float:
+        if resource == "latency":
+            return self._latency.reduction(removed)
         dense = self._costs.of(resource, np.zeros_like(removed))
         return 1.0 - self._costs.of(resource, removed) / dense if dense else 0.0
 
@@ -839,8 +871,8 @@ class PrunableNetwork(nn.Module):
         raise TypeError("A PrunableNetwork cannot be pickled. Use compact() and prunekit.save() to keep its network.")
 
 
-def _resource(of: object) -> Resource:
-    return cast("Resource", check_choice("of", of, "PrunableNetwork.reduction", RESOURCES))
+def _quantity(of: object) -> Quantity:
+    return cast("Quantity", check_choice("of", of, "PrunableNetwork.reduction", QUANTITIES))
 
 
 def _tensor_table(named: Iterable[tuple[str, Tensor]]) -> pd.DataFrame:

@@ -26,7 +26,7 @@ from prunekit._loop import Checkpoint, Control, LoopResult, LoopSettings, Prunin
 from prunekit._random import seeded_rng
 from prunekit._skorch import FineTuner
 from prunekit._validation import check_integer
-from prunekit.cost import Resource
+from prunekit.cost import Quantity
 from prunekit.exceptions import ParameterError, TargetError
 from prunekit.io import fingerprint
 from prunekit.network import PrunableNetwork
@@ -76,8 +76,10 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
         the instance when it is cloned, in cross-validation as well, and gives a warning.
     target_reduction : float, default=0.5
         Fraction of ``reduction_of`` to remove, in (0, 1).
-    reduction_of : {"params", "macs", "filters", "memory"}, default="params"
-        What the target counts: parameters, multiply-adds, filters, or bytes of weights and activations.
+    reduction_of : {"params", "macs", "filters", "memory", "latency"}, default="params"
+        What the target counts: parameters, multiply-adds, filters, bytes of weights and activations, or the time of a
+        forward pass, which is measured after every step on the device of the net. Time is never twice the same, so two
+        fits may then differ in spite of ``random_state``.
     step : float, {"linear", "cubic", "geometric", "one_shot"}, Schedule or callable, default=0.05
         Largest reduction per iteration, or a schedule of `prunekit.schedules`, by name or as an object, or a function
         of the number of iterations done, the reduction reached and the target, which returns the reduction to aim at.
@@ -145,7 +147,7 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
         that changes for these.
     per : {"target", "params", "macs", "filters", "memory", "latency"} or None, default="target"
         What the importance of a unit is divided by before units are compared: what its removal alone would save now of
-        that resource, ``"latency"`` in measured microseconds of one forward pass on two samples. Importances
+        that resource, ``"latency"`` of the time of a forward pass, according to a table of measured layers. Importances
         below zero are not divided. ``"target"``: the resource that ``reduction_of`` counts. None compares importances
         as they are.
     macs_regularization : float, default=0.0
@@ -156,6 +158,9 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
         0.9.
     reset_scores : bool, default=True
         Whether scoring starts anew after a removal, as in both papers. If not, all mini-batches count alike.
+    latency_batch_size : int, default=1
+        Number of samples of a forward pass whose time is measured, where latency is asked for. What helps a batch of
+        one may not help a batch of 32.
     random_state : int, RandomState instance or None, default=None
         Seed of weights, batches and dropout. With a seed two fits give the same plan and the same weights, and the
         global random states are afterwards as they were before. None: the global states of PyTorch, NumPy and Python.
@@ -172,8 +177,9 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
         One row for the network before pruning (phase "dense"), for each iteration ("prune"), for each repetition of its
         fine-tuning because of a threshold ("recover"), and for the training at the end ("final"), with the columns
         ``iteration``, ``phase``, ``target`` (the aim of the step), ``reduction``, ``reduction_params``,
-        ``reduction_macs``, ``reduction_filters``, ``reduction_memory``, ``num_prunables`` (units that are left),
-        ``num_pruned`` (units removed in this iteration), ``train_loss``, ``score_before`` and ``score`` (on the
+        ``reduction_macs``, ``reduction_filters``, ``reduction_memory``, ``reduction_latency`` (NaN unless the target
+        is of latency), ``num_prunables`` (units that are left), ``num_pruned`` (units removed in this iteration),
+        ``train_loss``, ``score_before`` and ``score`` (on the
         validation data, before and after the fine-tuning), ``held`` (whether the thresholds held),
         ``seconds_scoring``, ``seconds_training``, ``seconds_validation`` and ``peak_memory_bytes`` (most that was taken
         so far: by PyTorch on a CUDA device, else the largest resident set of the process).
@@ -273,7 +279,7 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
         estimator: NeuralNet | FrozenEstimator,
         *,
         target_reduction: float = 0.5,
-        reduction_of: Resource = "params",
+        reduction_of: Quantity = "params",
         step: float | str | Schedule | Callable[[int, float, float], float] = 0.05,
         criterion: Any = "taylor2",
         score_batches: int | None = None,
@@ -303,6 +309,7 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
         macs_regularization: float = 0.0,
         score_momentum: float = 0.0,
         reset_scores: bool = True,
+        latency_batch_size: int = 1,
         random_state: int | np.random.RandomState | None = None,
         verbose: int = 0,
     ) -> None:
@@ -338,6 +345,7 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
         self.macs_regularization = macs_regularization
         self.score_momentum = score_momentum
         self.reset_scores = reset_scores
+        self.latency_batch_size = latency_batch_size
         self.random_state = random_state
         self.verbose = verbose
 
@@ -747,6 +755,7 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
             macs_regularization=self.macs_regularization,
             score_momentum=self.score_momentum,
             reset_scores=self.reset_scores,
+            latency_batch_size=self.latency_batch_size,
         )
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from prunekit import PrunableNetwork
-from prunekit.cost import CostModel, module_latency_us
+from prunekit.cost import CostModel
 from prunekit.exceptions import ParameterError
 from tests.nets import PlainCNN, ResNet, SqueezeNet, randomise
 from tests.zoo.check import Given
@@ -38,9 +38,7 @@ def test_savings_are_those_of_each_unit_alone(build: Any, resource: Any) -> None
         without[unit] = True
         expected[unit] = costs.of(resource, removed) - costs.of(resource, without)
     np.testing.assert_allclose(costs.savings(resource, removed), expected)
-    if resource == "macs":
-        rates = dict.fromkeys(costs.operation_macs(network.graph.kept_labels(removed)), 2.0)
-        np.testing.assert_allclose(costs.savings_by_module(removed, rates), 2 * expected)
+    np.testing.assert_allclose(costs.savings_of(lambda gone: 2.0 * costs.of(resource, gone), removed), 2 * expected)
 
 
 @pytest.mark.parametrize("per", ["params", "macs", "memory"])
@@ -58,22 +56,6 @@ def test_importance_per_resource(per: Any) -> None:
         chosen.append(set(np.flatnonzero(~network.support)))
     assert chosen[0] == set(np.argsort(values)[:4])
     assert chosen[1] == set(np.argsort(importances)[:4]) != chosen[0]
-
-
-def test_importance_per_microsecond() -> None:
-    network, x = _network(Given(np.ones(14)), per="latency")
-    times = module_latency_us(network.module, x, ["conv1", "conv2", "head"])
-    assert all(0 < value < 1e6 for value in times.values())
-    rates = network._microseconds_per_mac
-    assert rates.keys() == times.keys()
-    assert all(rate > 0 for rate in rates.values())
-    network._microseconds_per_mac = {"conv1": 0.0, "conv2": 1.0, "head": 0.0}  # only what conv2 does takes time
-    costs = network._unit_costs()
-    assert costs is not None
-    # a filter of conv1 is one of 8 that conv2 reads, a filter of conv2 one of its 6
-    assert costs[8] / costs[0] == pytest.approx(8 / 6, rel=1e-3)
-    assert network.update_prunables(3) == 3
-    assert np.flatnonzero(~network.support).tolist() == [8, 9, 10]
 
 
 def test_regularisation_by_multiply_adds() -> None:

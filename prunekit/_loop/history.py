@@ -19,6 +19,7 @@ class Iteration:
     reduction_macs: float
     reduction_filters: float
     reduction_memory: float
+    reduction_latency: float
     num_prunables: int
     num_pruned: int
     train_loss: float

@@ -371,6 +371,8 @@ class PruningLoop:
         score_before: float = math.nan,
     ) -> None:
         reductions = {f"reduction_{name}": self._network.reduction(name) for name in RESOURCES}
+        is_timed = self._settings.resource == "latency"
+        reductions["reduction_latency"] = self._network.reduction("latency") if is_timed else math.nan
         self._rows.append(
             Iteration(
                 iteration=self._iteration,

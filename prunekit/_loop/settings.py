@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from prunekit._skorch import RATE_POLICIES, Budget
 from prunekit._validation import check_choice, check_integer, check_interval
-from prunekit.cost import RESOURCES, Resource
+from prunekit.cost import QUANTITIES, Quantity
 from prunekit.exceptions import ParameterError, ParameterTypeError
 from prunekit.importance import make_criterion
 from prunekit.network import Comparison
@@ -25,7 +25,7 @@ class LoopSettings:
     ----------
     target : float
         Reduction to reach.
-    resource : {"params", "macs", "filters", "memory"}
+    resource : {"params", "macs", "filters", "memory", "latency"}
         What the reduction is measured in.
     schedule : Schedule
         How fast to get there.
@@ -48,7 +48,7 @@ class LoopSettings:
     """
 
     target: float
-    resource: Resource
+    resource: Quantity
     schedule: Schedule
     max_to_prune: int | None
     score_batches: int | None
@@ -92,7 +92,7 @@ class LoopSettings:
         def optional(name: str, low: int) -> int | None:
             return None if params[name] is None else integer(name, low)
 
-        resource = cast("Resource", check_choice("reduction_of", params["reduction_of"], owner, RESOURCES))
+        resource = cast("Quantity", check_choice("reduction_of", params["reduction_of"], owner, QUANTITIES))
         make_criterion(params["criterion"], owner)
         Constraints.checked(params["min_channels"], params["round_to"], params["max_layer_reduction"], owner)
         check_choice("norms", params["norms"], owner, NORMS)
@@ -114,6 +114,7 @@ class LoopSettings:
                 f"The 'checkpoint' parameter of {owner} must be the path of a folder or None. "
                 f"Got {params['checkpoint']!r} instead."
             )
+        check_integer("latency_batch_size", params["latency_batch_size"], owner, 1)
         schedule = as_schedule(params["step"], owner)
         limit = max_to_prune(schedule)
         if limit is not None and params["round_to"] is not None and limit < params["round_to"]:

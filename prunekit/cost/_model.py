@@ -1,7 +1,7 @@
 """What a network costs when some of its units are removed, computed from the labels."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -15,6 +15,10 @@ from prunekit.tracing import OperationRecord, UnitGraph, named_parts, named_tens
 
 Resource = Literal["params", "macs", "filters", "memory"]
 RESOURCES: tuple[Resource, ...] = ("params", "macs", "filters", "memory")
+
+Quantity = Literal["params", "macs", "filters", "memory", "latency"]
+QUANTITIES: tuple[Quantity, ...] = (*RESOURCES, "latency")
+"""What a reduction may be of: the resources, which are computed, and the time, which is measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,42 +143,32 @@ class CostModel:
         ndarray of float, shape (n_units,)
             As in `Costs`; 0 for units that are gone.
         """
-        before = self.of(resource, removed)
-        return self._of_each(removed, lambda without: before - self.of(resource, without))
+        return self.savings_of(lambda without: self.of(resource, without), removed)
 
-    def savings_by_module(self, removed: NDArray[np.bool_], rates: Mapping[str, float]) -> NDArray[np.float64]:
+    def savings_of(self, cost: Callable[[NDArray[np.bool_]], float], removed: NDArray[np.bool_]) -> NDArray[np.float64]:
         """
-        Return what the removal of each unit alone would save of the multiply-adds of each module, times a rate.
+        Return what the removal of each unit alone would save of a cost.
 
         Parameters
         ----------
+        cost : callable
+            Takes removed units. It is asked once for all units that hold equally many indices of the same dimensions.
         removed : ndarray of bool, shape (n_units,)
             Units that are gone already.
-        rates : Mapping of str to float
-            Cost of a multiply-add by the dotted path of the module that runs it, such as measured microseconds.
 
         Returns
         -------
         ndarray of float, shape (n_units,)
-            Sums over modules; 0 for units that are gone.
+            As the cost is; 0 for units that are gone.
         """
-
-        def total(without: NDArray[np.bool_]) -> float:
-            macs = self.operation_macs(self.graph.kept_labels(without))
-            return sum(rates.get(module, 0.0) * count for module, count in macs.items())
-
-        before = total(removed)
-        return self._of_each(removed, lambda without: before - total(without))
-
-    def _of_each(self, removed: NDArray[np.bool_], saved: Callable[[NDArray[np.bool_]], float]) -> NDArray[np.float64]:
-        """Evaluate once for all units that hold equally many indices of the same dimensions."""
         result = np.zeros(self.graph.n_units)
+        before = cost(removed)
         left = np.flatnonzero(~removed)
         _, first, kind = np.unique(self._signature[left], return_index=True, return_inverse=True)
         for number, unit in enumerate(left[first].tolist()):
             without = removed.copy()
             without[unit] = True
-            result[left[kind == number]] = saved(without)
+            result[left[kind == number]] = before - cost(without)
         return result
 
     @cached_property
@@ -206,6 +200,14 @@ class CostModel:
             totals[record.module] = totals.get(record.module, 0) + math.prod(shape) * record.repeats
         batch = self.graph.trace.batch_size or 1
         return {module: round(total) // batch for module, total in totals.items()}
+
+    def operation_elements(self, kept: NDArray[np.bool_]) -> dict[str, int]:
+        """Return the elements that operations make in the run, by the dotted path of the module that runs them."""
+        totals: dict[str, int] = {}
+        for record in self.graph.trace.runs[0].operations:
+            made = sum(math.prod(self.graph.kept_shape(tensor, kept)) for tensor in record.outputs)
+            totals[record.module] = totals.get(record.module, 0) + int(made * record.repeats)
+        return totals
 
     @cached_property
     def _contractions(self) -> list[OperationRecord]:

@@ -192,7 +192,7 @@ def _threads(number: int | None) -> Iterator[None]:
 def _check_target(section: PruneSection, dense: NeuralNetClassifier, split: Split) -> None:
     """Refuse a target that the network cannot reach, before it is trained."""
     names = ("criterion", "include", "exclude", "min_channels", "round_to", "max_layer_reduction", "norms")
-    constraints = {name: getattr(section, name) for name in names}
+    constraints = {name: getattr(section, name) for name in (*names, "latency_batch_size")}
     example = torch.as_tensor(split.X_train[:2], device=dense.device)
     largest = PrunableNetwork(dense.module_, example, **constraints).max_reduction(section.reduction_of)
     if largest < section.target_reduction:

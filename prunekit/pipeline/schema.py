@@ -87,10 +87,12 @@ class PruneSection(Section):
         What may be pruned.
     per, macs_regularization, score_momentum, reset_scores : optional
         By what units are compared.
+    latency_batch_size : optional
+        Number of samples of a forward pass whose time is measured.
     """
 
     target_reduction: OpenFraction = 0.5
-    reduction_of: Literal["params", "macs", "filters", "memory"] = "params"
+    reduction_of: Literal["params", "macs", "filters", "memory", "latency"] = "params"
     step: float = Field(0.05, gt=0, le=1)
     criterion: Annotated[str, AfterValidator(_known_criterion)] = "taylor2"
     score_batches: PositiveInt | None = None
@@ -117,6 +119,7 @@ class PruneSection(Section):
     macs_regularization: float = Field(0.0, ge=0)
     score_momentum: float = Field(0.0, ge=0, lt=1)
     reset_scores: bool = True
+    latency_batch_size: PositiveInt = 1
 
 
 class ComputeSection(Section):

@@ -98,7 +98,23 @@ class Body:
     @property
     def plan(self) -> PruningPlan:
         """What is removed, for the dense network."""
-        return make_plan(self._graph, self._removed, self._repairs)
+        return self.plan_without(self._removed)
+
+    def plan_without(self, removed: BoolArray) -> PruningPlan:
+        """
+        Return the plan that would remove some units from the dense network.
+
+        Parameters
+        ----------
+        removed : ndarray of bool, shape (n_units,)
+            The units.
+
+        Returns
+        -------
+        PruningPlan
+            The plan.
+        """
+        return make_plan(self._graph, removed, self._repairs)
 
     def update(self, removed: BoolArray) -> None:
         """
@@ -160,11 +176,16 @@ class Body:
         finally:
             self.norms.update(self._removed)
 
-    def dense_copy(self) -> nn.Module:
+    def dense_copy(self, masked: bool = True) -> nn.Module:
         """
         Return a network of the dense shapes that computes what this one does.
 
         What reads a removed unit is zero in it, and what is gone otherwise is one, since it must not matter.
+
+        Parameters
+        ----------
+        masked : bool, default=True
+            Whether it is to compute the same; if not, it only has the shapes.
 
         Returns
         -------
@@ -187,8 +208,9 @@ class Body:
         replace_tensors_(duplicate, wide)
         for (path, name), number in self._dense_sizes.items():
             write_number_(duplicate.get_submodule(path), name, number)
-        Masks(duplicate, self._graph).update(self._removed)
-        MaskedNorms(duplicate, self._graph).update(self._removed)
+        if masked:
+            Masks(duplicate, self._graph).update(self._removed)
+            MaskedNorms(duplicate, self._graph).update(self._removed)
         return duplicate
 
     @contextmanager

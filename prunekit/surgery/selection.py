@@ -234,6 +234,30 @@ class Selector:
                 low = middle + 1
         return self._with(removed, order[:low])
 
+    def spread(self, layers: NDArray[np.int64], share: float) -> BoolArray:
+        """
+        Return units to remove from the dense network, evenly over its layers.
+
+        Parameters
+        ----------
+        layers : ndarray of int, shape (n_units,)
+            Number of the layer of each unit.
+        share : float
+            Which part of all units that may go, in [0, 1].
+
+        Returns
+        -------
+        ndarray of bool, shape (n_units,)
+            Removed units.
+        """
+        places = np.empty(len(layers))
+        for layer in np.unique(layers):
+            own = np.flatnonzero(layers == layer)
+            places[own] = (np.arange(len(own)) + 0.5) / len(own)
+        none, ranking = np.zeros(len(layers), dtype=bool), Ranking(places)
+        everything = self.choose(ranking, none, lambda removed: False)
+        return self.choose(ranking, none, lambda removed: removed.sum() >= share * everything.sum())
+
     def choose_at_most(self, ranking: "Ranking", removed: BoolArray, limit: int) -> BoolArray:
         """
         Return removed units such that as many more are gone as allowed.

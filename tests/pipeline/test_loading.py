@@ -132,10 +132,10 @@ def test_valid_file(write):
         ("0.6", "1.5", "line 12, prune.target_reduction: must be less than 1. Got 1.5 instead."),
         ("0.6", "0.6\n  step: 2", "line 13, prune.step: must be at most 1. Got 2 instead."),
         ("0.6", "0.6\n  reduction_of: param",
-         "line 13, prune.reduction_of: must be 'params', 'macs', 'filters' or 'memory'. Got 'param' instead. "
-         "Did you mean 'params'?"),
+         "line 13, prune.reduction_of: must be 'params', 'macs', 'filters', 'memory' or 'latency'. "
+         "Got 'param' instead. Did you mean 'params'?"),
         ("0.6", "0.6\n  reduction_of: 3",
-         "line 13, prune.reduction_of: must be 'params', 'macs', 'filters' or 'memory'. Got 3 instead."),
+         "line 13, prune.reduction_of: must be 'params', 'macs', 'filters', 'memory' or 'latency'. Got 3 instead."),
         ("[8, 16]", "[]", "line 7, net.module.widths: must be a list of at least 1. Got [] instead."),
         ("AdamW", "{name: Adam, betas: [0.9, 0.99, 0.999]}",
          "line 8, net.optimizer.betas: must be a list of at most 2. Got [0.9, 0.99, 0.999] instead."),
