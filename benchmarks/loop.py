@@ -1,0 +1,506 @@
+"""
+The pruning loop beside its rivals: accuracy, time, speed of the result, overhead, memory, kills.
+
+Run ``python -m benchmarks.loop --part accuracy``; see ``benchmarks/README.md``. All numbers are of one thread.
+"""
+
+import argparse
+import os
+import resource
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from dataclasses import asdict, dataclass, fields
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from sklearn.frozen import FrozenEstimator
+from skorch import NeuralNetClassifier
+from torch import nn
+
+from benchmarks import importance_nets
+from benchmarks.importance_nets import CACHE, Recipe, Trained, trained, vgg
+from benchmarks.loop_rivals import Budget, accuracy, from_scratch, macs_of, torch_pruning
+from benchmarks.zoo import describe_part
+from prunekit import TaylorPruner
+from prunekit.cost import measure_latency_ms
+from prunekit.importance import Random
+
+RESULTS = Path(__file__).parent / "results"
+SEEDS = (0, 1, 2)
+TARGETS = {2: 0.5, 4: 0.75, 8: 0.875}
+LR = 0.05
+"""Half of the peak of the dense training, for all arms with a cosine."""
+CONSTANT_LR = 0.01
+"""Of Torch-Pruning's plain fine-tuning, for which 0.05 was worse."""
+_PACKAGES = ("torch", "torch-pruning", "scikit-learn", "skorch", "numpy")
+
+
+def resnet8() -> nn.Module:
+    """Return ResNet-20 with half the channels for images of 28x28."""
+    widths = [8, 8, 8, 8, 16, 16, 16, 32, 32, 32]
+    blocks = [importance_nets._Residual(n_in, width) for n_in, width in pairwise(widths)]
+    return nn.Sequential(
+        *(nn.Conv2d(1, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8), nn.ReLU(), *blocks),
+        *(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(32, 10)),
+    )
+
+
+NETS = {"vgg": vgg, "resnet8": resnet8}
+importance_nets.RECIPES["resnet8"] = Recipe(resnet8, importance_nets._fashion_images, 2, 0.1)
+
+
+@dataclass
+class Run:
+    """One pruning run; seconds are those of scoring, training and pruning together, without tests."""
+
+    net: str
+    seed: int
+    times: int
+    arm: str
+    accuracy: float
+    dense_accuracy: float
+    reduction_macs: float
+    seconds: float
+    seconds_scoring: float
+    batches: int
+
+
+def skorch_net(net: str, case: Trained, batch_size: int, **params: Any) -> NeuralNetClassifier:
+    """Return a fitted net around a copy of a trained network."""
+    made = NeuralNetClassifier(
+        NETS[net],
+        criterion=nn.CrossEntropyLoss,
+        optimizer=torch.optim.SGD,
+        optimizer__momentum=0.9,
+        optimizer__nesterov=True,
+        optimizer__weight_decay=5e-4,
+        lr=LR,
+        batch_size=batch_size,
+        iterator_train__shuffle=True,
+        train_split=None,
+        verbose=0,
+        callbacks="disable",
+        **params,
+    ).initialize()
+    made.module_.load_state_dict(case.module.state_dict())
+    made.module_.to(memory_format=torch.channels_last)
+    return made
+
+
+def pruner_of(net: str, case: Trained, target: float, budget: Budget, seed: int, **params: Any) -> TaylorPruner:
+    """Return the pruner of the benchmark: defaults, but for what all arms have in common."""
+    common: dict[str, Any] = {
+        "target_reduction": target,
+        "reduction_of": "macs",
+        "step": target / budget.steps + 1e-6,
+        "finetune_batches": budget.step_batches,
+        "final_batches": budget.final_batches,
+        "score_batches": 20,
+        "random_state": seed,
+    }
+    return TaylorPruner(FrozenEstimator(skorch_net(net, case, budget.batch_size)), **common | params)
+
+
+OWN_ARMS: dict[str, dict[str, Any]] = {
+    "prunekit": {},
+    "prunekit taylor2": {"criterion": "taylor2"},
+    "prunekit distilled": {"distill": 0.7, "distill_temperature": 4.0},
+    "prunekit masked": {"compaction": "end"},
+    "random": {"per": None},
+}
+RIVAL_ARMS: dict[str, dict[str, Any]] = {
+    "torch-pruning local": {"lr": CONSTANT_LR, "cosine": False, "is_global": False},
+    "torch-pruning global": {"lr": CONSTANT_LR, "cosine": False, "is_global": True},
+    "torch-pruning local, cosine": {"lr": LR, "cosine": True, "is_global": False},
+}
+ARMS = (*OWN_ARMS, *RIVAL_ARMS, "scratch")
+
+
+def accuracy_runs(net: str, seed: int, times: int, arms: list[str], budget: Budget, cache: Path) -> None:
+    """Run the arms for one net, seed and target; each row is written as soon as it is there."""
+    case = trained(net, seed, cache)
+    target = TARGETS[times]
+    example = case.train.x[:2].contiguous(memory_format=torch.channels_last)
+    whole = macs_of(case.module, example)
+    dense = accuracy(case.module, case.test)
+    x = case.train.x.contiguous(memory_format=torch.channels_last)
+    smallest: nn.Module | None = None
+    for arm in arms:
+        batches, scoring = budget.batches, 0.0
+        if arm in OWN_ARMS:
+            params = dict(OWN_ARMS[arm])
+            if arm == "random":
+                params["criterion"] = Random(seed)
+            pruner = pruner_of(net, case, target, budget, seed, **params)
+            start = time.perf_counter()
+            pruner.fit(x, case.train.y)
+            seconds = time.perf_counter() - start
+            module = pruner.estimator_.module_
+            batches = pruner.n_iterations_ * budget.step_batches + budget.final_batches
+            scoring = float(pruner.history_["seconds_scoring"].sum())
+            if arm == "prunekit":
+                smallest = module
+        elif arm in RIVAL_ARMS:
+            module, seconds, scoring = torch_pruning(case.module, case.train, target, budget, seed, **RIVAL_ARMS[arm])
+        else:
+            if smallest is None:
+                continue
+            module, seconds = from_scratch(smallest, case.train, budget, seed, 2 * LR)
+        reduction = 1.0 - macs_of(module, example) / whole
+        row = Run(net, seed, times, arm, accuracy(module, case.test), dense, reduction, seconds, scoring, batches)
+        print(row, flush=True)
+        write("accuracy", [row], ("net", "seed", "times", "arm"))
+
+
+# -- overhead ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Overhead:
+    """Share of a run that is neither forward, backward, optimizer step nor validation."""
+
+    net: str
+    criterion: str
+    seconds: float
+    seconds_steps: float
+    overhead: float
+
+
+class TimedNet(NeuralNetClassifier):
+    """Adds up the time of forward, backward and optimizer steps, without what callbacks do in between."""
+
+    seconds = 0.0
+    inside = 0.0
+
+    def train_step(self, batch: Any, **fit_params: Any) -> Any:
+        """Time a training step."""
+        start = time.perf_counter()
+        try:
+            return super().train_step(batch, **fit_params)
+        finally:
+            TimedNet.seconds += time.perf_counter() - start
+
+    def train_step_single(self, batch: Any, **fit_params: Any) -> Any:
+        """Time a step of the scoring pass, which is outside of `train_step`."""
+        start, before = time.perf_counter(), TimedNet.inside
+        try:
+            return super().train_step_single(batch, **fit_params)
+        finally:
+            TimedNet.inside = before + time.perf_counter() - start
+
+    def notify(self, method_name: str, **cb_kwargs: Any) -> Any:
+        """Take out what callbacks do within a step."""
+        start = time.perf_counter()
+        result = super().notify(method_name, **cb_kwargs)
+        if method_name == "on_grad_computed":
+            TimedNet.seconds -= time.perf_counter() - start
+        return result
+
+
+def overhead(net: str, criterion: str, budget: Budget, cache: Path) -> None:
+    """Measure one run."""
+    case = trained(net, 0, cache)
+    pruner = pruner_of(net, case, 0.75, budget, 0, criterion=criterion, score_batches=20)
+    inner = pruner.estimator.estimator
+    inner.__class__ = TimedNet
+    x = case.train.x.contiguous(memory_format=torch.channels_last)
+    TimedNet.seconds = TimedNet.inside = 0.0
+    start = time.perf_counter()
+    pruner.fit(x, case.train.y)
+    seconds = time.perf_counter() - start
+    scoring = TimedNet.inside
+    steps = TimedNet.seconds
+    # The scoring pass runs forward and backward too, which a loop without scores would not: it counts as overhead.
+    del scoring
+    row = Overhead(net, criterion, seconds, steps, 1.0 - steps / seconds)
+    print(row, flush=True)
+    write("overhead", [row], ("net", "criterion"))
+
+
+# -- speed of the result ----------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Latency:
+    """Dense against compacted network; a ratio of 1 means that time falls as the multiply-adds do."""
+
+    net: str
+    target: str
+    round_to: int
+    batch_size: int
+    runtime: str
+    dense_ms: float
+    compact_ms: float
+    times_macs: float
+    times_latency: float
+    ratio: float
+
+
+def wide_vgg() -> nn.Module:
+    """Return a network of more channels, as they are where latency matters."""
+    layers: list[nn.Module] = []
+    n_in = 1
+    for width in (64, 128, 256):
+        for _ in range(2):
+            layers += [nn.Conv2d(n_in, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU()]
+            n_in = width
+        layers.append(nn.MaxPool2d(2))
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(n_in, 10))
+
+
+def wide_resnet() -> nn.Module:
+    """Return a residual network of more channels."""
+    blocks = [importance_nets._Residual(n_in, width) for n_in, width in pairwise([64, 64, 64, 128, 128, 256, 256])]
+    return nn.Sequential(
+        *(nn.Conv2d(1, 64, 3, padding=1, bias=False), nn.BatchNorm2d(64), nn.ReLU(), *blocks),
+        *(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(256, 10)),
+    )
+
+
+WIDE = {"wide vgg": wide_vgg, "wide resnet": wide_resnet}
+
+
+def latency(net: str, round_to: int | None, of: str, cache: Path) -> None:
+    """Prune a wide network, hardly trained since time does not see it, and time the result."""
+    images = importance_nets._fashion_images(cache)[0].part(0, 2048)
+    torch.manual_seed(0)
+    dense = NeuralNetClassifier(
+        WIDE[net], criterion=nn.CrossEntropyLoss, lr=0.01, batch_size=32, train_split=None, verbose=0, max_epochs=1
+    ).initialize()
+    target = 0.75 if of == "macs" else 0.5
+    pruner = TaylorPruner(
+        FrozenEstimator(dense),
+        target_reduction=target,
+        reduction_of=of,  # type: ignore[arg-type]
+        step="one_shot" if of == "macs" else 0.25,
+        finetune_batches=2,
+        final_epochs=0,
+        score_batches=8,
+        round_to=round_to,
+        random_state=0,
+    ).fit(images.x, images.y)
+    small, whole = pruner.estimator_.module_.eval(), dense.module_.eval()
+    times_macs = macs_of(whole, images.x[:2]) / macs_of(small, images.x[:2])
+    for size in (1, 32):
+        x = images.x[:size]
+        eager = measure_latency_ms({"dense": whole, "compact": small}, x, repeats=60)["median_ms"]
+        for runtime, found in (("eager", eager), ("onnxruntime", _onnx_ms({"dense": whole, "compact": small}, x))):
+            times = found["dense"] / found["compact"]
+            row = Latency(
+                net,
+                of,
+                round_to or 1,
+                size,
+                runtime,
+                found["dense"],
+                found["compact"],
+                times_macs,
+                times,
+                times / times_macs,
+            )
+            print(row, flush=True)
+            write("latency", [row], ("net", "target", "round_to", "batch_size", "runtime"))
+
+
+def _onnx_ms(modules: dict[str, nn.Module], x: torch.Tensor) -> dict[str, float]:
+    """Return the median milliseconds of networks in ONNX Runtime, in turns."""
+    import onnxruntime  # type: ignore[import-untyped, import-not-found]
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    sessions = {}
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for name, module in modules.items():
+            path = Path(folder) / f"{name}.onnx"
+            torch.onnx.export(module, (x,), path, dynamo=True, verbose=False)
+            sessions[name] = onnxruntime.InferenceSession(str(path), options)
+    times: dict[str, list[float]] = {name: [] for name in modules}
+    for _ in range(65):
+        for name, session in sessions.items():
+            given = {session.get_inputs()[0].name: x.numpy()}
+            start = time.perf_counter()
+            session.run(None, given)
+            times[name].append(1e3 * (time.perf_counter() - start))
+    return {name: float(np.median(own[5:])) for name, own in times.items()}
+
+
+# -- memory -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Memory:
+    """Peak memory of a process that trains, and of one that prunes."""
+
+    net: str
+    training_mb: float
+    pruning_mb: float
+    ratio: float
+
+
+def memory(net: str, cache: Path) -> None:
+    """Measure both in processes of their own."""
+    peaks = {}
+    for what in ("training", "pruning"):
+        command = [sys.executable, "-m", "benchmarks.loop", "--one-memory", net, what, "--cache", str(cache)]
+        peaks[what] = float(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1])
+    row = Memory(net, peaks["training"], peaks["pruning"], peaks["pruning"] / peaks["training"])
+    print(row, flush=True)
+    write("memory", [row], ("net",))
+
+
+def one_memory(net: str, what: str, cache: Path) -> None:
+    """Train, or prune, and print the peak in megabytes."""
+    case = trained(net, 0, cache)
+    x, y = case.train.x[:12800], case.train.y[:12800]
+    if what == "training":
+        skorch_net(net, case, 64, max_epochs=1).partial_fit(x, y)
+    else:
+        pruner_of(net, case, 0.75, Budget(4, 25, 100), 0).fit(x, y)
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+
+
+# -- kills ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Kills:
+    """Runs that were killed and gone on with, against one that was not."""
+
+    net: str
+    kills: int
+    seconds_whole: float
+    equal_plan: bool
+    equal_weights: bool
+
+
+def kills(number: int, cache: Path) -> None:
+    """Kill a run at random moments, again and again, and let it come to its end."""
+    with tempfile.TemporaryDirectory() as folder:
+        start = time.perf_counter()
+        subprocess.run(_kill_command(Path(folder), "whole", cache), check=True)
+        seconds = time.perf_counter() - start
+        generator, killed = np.random.default_rng(0), 0
+        while killed < number:
+            process = subprocess.Popen(_kill_command(Path(folder), "killed", cache))
+            # at least one checkpoint further, on average; the imports take some seconds
+            moment = 6.0 + generator.uniform(0.0, 0.1 * seconds)
+            try:
+                process.wait(moment)
+            except subprocess.TimeoutExpired:
+                os.kill(process.pid, signal.SIGKILL)
+                process.wait()
+                killed += 1
+                continue
+            break
+        subprocess.run(_kill_command(Path(folder), "killed", cache), check=True)
+        whole, resumed = (torch.load(Path(folder) / f"{name}.pt", weights_only=True) for name in ("whole", "killed"))
+        plans = [(Path(folder) / f"{name}.json").read_text(encoding="utf-8") for name in ("whole", "killed")]
+    equal = whole.keys() == resumed.keys() and all(torch.equal(whole[name], resumed[name]) for name in whole)
+    row = Kills("vgg", killed, seconds, plans[0] == plans[1], equal)
+    print(row, flush=True)
+    write("kills", [row], ("net",))
+
+
+def _kill_command(folder: Path, name: str, cache: Path) -> list[str]:
+    return [sys.executable, "-m", "benchmarks.loop", "--one-kill", str(folder), name, "--cache", str(cache)]
+
+
+def one_kill(folder: Path, name: str, cache: Path) -> None:
+    """Run to the end, from a checkpoint if there is one, and write weights and plan."""
+    case = trained("vgg", 0, cache)
+    pruner = pruner_of("vgg", case, 0.75, Budget(24, 8, 40), 0, checkpoint=folder / f"checkpoint-{name}")
+    pruner.fit(case.train.x[:4096], case.train.y[:4096])
+    torch.save(pruner.estimator_.module_.state_dict(), folder / f"{name}.pt")
+    (folder / f"{name}.json").write_text(pruner.plan_.to_json(), encoding="utf-8")
+
+
+# -- files ------------------------------------------------------------------------------------------------------------
+
+
+def write(part: str, rows: list[Any], keys: tuple[str, ...]) -> None:
+    """Put rows in the place of those with the same keys."""
+    path = RESULTS / f"loop_{part}.csv"
+    table = pd.DataFrame([asdict(row) for row in rows], columns=[field.name for field in fields(rows[0])])
+    if path.exists():
+        table = pd.concat([pd.read_csv(path), table])
+    table = table.drop_duplicates(list(keys), keep="last").sort_values(list(keys), kind="stable")
+    part_file = path.with_suffix(f".{os.getpid()}")
+    table.to_csv(part_file, index=False, float_format="%.6g")
+    part_file.replace(path)
+    describe_part(RESULTS / "loop.json", part, _PACKAGES)
+
+
+def main() -> None:
+    """Measure what is asked for."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--part", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--net", nargs="+", choices=NETS, default=list(NETS))
+    parser.add_argument("--seed", nargs="+", type=int, default=list(SEEDS))
+    parser.add_argument("--times", nargs="+", type=int, choices=TARGETS, default=list(TARGETS))
+    parser.add_argument("--arm", nargs="+", choices=ARMS)
+    parser.add_argument("--steps", type=int, default=Budget.steps)
+    parser.add_argument("--step-batches", type=int, default=Budget.step_batches)
+    parser.add_argument("--final-batches", type=int, default=Budget.final_batches)
+    parser.add_argument("--cache", type=Path, default=CACHE)
+    parser.add_argument("--render", action="store_true", help="only write the tables again")
+    parser.add_argument("--one-memory", nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--one-kill", nargs=2, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    budget = Budget(options.steps, options.step_batches, options.final_batches)
+    if options.one_memory:
+        one_memory(*options.one_memory, options.cache)
+        return
+    if options.one_kill:
+        one_kill(Path(options.one_kill[0]), options.one_kill[1], options.cache)
+        return
+    for part in () if options.render else options.part:
+        PARTS[part](options, budget)
+    from benchmarks.loop_tables import rendered
+
+    (RESULTS / "loop.md").write_text(rendered(RESULTS), encoding="utf-8")
+
+
+def _accuracy(options: argparse.Namespace, budget: Budget) -> None:
+    for seed in options.seed:
+        for net in options.net:
+            for times in options.times:
+                arms = options.arm or [arm for arm in ARMS if arm != "prunekit masked" or times == 4]
+                accuracy_runs(net, seed, times, arms, budget, options.cache)
+
+
+def _overhead(options: argparse.Namespace, budget: Budget) -> None:
+    for net in options.net:
+        for criterion in ("taylor", "taylor2"):
+            overhead(net, criterion, budget, options.cache)
+
+
+def _latency(options: argparse.Namespace, budget: Budget) -> None:
+    for net in WIDE:
+        for round_to in (8, None):
+            latency(net, round_to, "macs", options.cache)
+        latency(net, 8, "latency", options.cache)
+
+
+def _memory(options: argparse.Namespace, budget: Budget) -> None:
+    for net in options.net:
+        memory(net, options.cache)
+
+
+def _kills(options: argparse.Namespace, budget: Budget) -> None:
+    kills(20, options.cache)
+
+
+PARTS = {"accuracy": _accuracy, "overhead": _overhead, "latency": _latency, "memory": _memory, "kills": _kills}
+
+if __name__ == "__main__":
+    main()
