@@ -37,7 +37,7 @@ RESULTS = Path(__file__).parent / "results"
 SEEDS = (0, 1, 2)
 TARGETS = {2: 0.5, 4: 0.75, 8: 0.875}
 LR = 0.05
-"""Half of the peak of the dense training, for all arms with a cosine."""
+"""Half of the peak of the dense training."""
 CONSTANT_LR = 0.01
 """Of Torch-Pruning's plain fine-tuning, for which 0.05 was worse."""
 _PACKAGES = ("torch", "torch-pruning", "scikit-learn", "skorch", "numpy")
@@ -111,15 +111,16 @@ def pruner_of(net: str, case: Trained, target: float, budget: Budget, seed: int,
 
 OWN_ARMS: dict[str, dict[str, Any]] = {
     "prunekit": {},
-    "prunekit taylor2": {"criterion": "taylor2"},
+    "prunekit taylor": {"criterion": "taylor"},
+    "prunekit cosine": {"lr_policy": "cosine"},
     "prunekit distilled": {"distill": 0.7, "distill_temperature": 4.0},
     "prunekit masked": {"compaction": "end"},
     "random": {"per": None},
 }
 RIVAL_ARMS: dict[str, dict[str, Any]] = {
-    "torch-pruning local": {"lr": CONSTANT_LR, "cosine": False, "is_global": False},
-    "torch-pruning global": {"lr": CONSTANT_LR, "cosine": False, "is_global": True},
-    "torch-pruning local, cosine": {"lr": LR, "cosine": True, "is_global": False},
+    "torch-pruning local": {"lr": CONSTANT_LR, "anneal": False, "is_global": False},
+    "torch-pruning global": {"lr": CONSTANT_LR, "anneal": False, "is_global": True},
+    "torch-pruning local, annealed": {"lr": LR, "anneal": True, "is_global": False},
 }
 ARMS = (*OWN_ARMS, *RIVAL_ARMS, "scratch")
 

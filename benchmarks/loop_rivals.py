@@ -68,28 +68,26 @@ def macs_of(module: nn.Module, example: Tensor) -> int:
 
 
 class _Trainer:
-    """Trains for a number of mini-batches with a learning rate that is constant, or falls in half a cosine."""
+    """Trains with a learning rate that is constant, or falls to zero in half a cosine."""
 
-    def __init__(self, batches: Iterator[tuple[Tensor, Tensor]], total: int, lr: float, cosine: bool) -> None:
-        self.batches = batches
-        self._total, self._lr, self._cosine, self._count = total, lr, cosine, 0
+    def __init__(self, batches: Iterator[tuple[Tensor, Tensor]], lr: float) -> None:
+        self._batches, self._lr = batches, lr
 
-    def train(self, module: nn.Module, number: int) -> None:
+    def train(self, module: nn.Module, number: int, cosine: bool) -> None:
         optimizer = optimizer_of(module, self._lr)  # Torch-Pruning's parameters are others after every step
         module.train()
-        for _ in range(number):
-            share = self._count / self._total if self._cosine else 0.0
+        for count in range(number):
+            share = count / number if cosine else 0.0
             for group in optimizer.param_groups:
                 group["lr"] = self._lr * 0.5 * (1.0 + math.cos(math.pi * share))
-            x, y = next(self.batches)
+            x, y = next(self._batches)
             optimizer.zero_grad()
             F.cross_entropy(module(x), y).backward()
             optimizer.step()
-            self._count += 1
 
 
 def torch_pruning(
-    dense: nn.Module, images: Images, target: float, budget: Budget, seed: int, lr: float, cosine: bool, is_global: bool
+    dense: nn.Module, images: Images, target: float, budget: Budget, seed: int, lr: float, anneal: bool, is_global: bool
 ) -> tuple[nn.Module, float, float]:
     """
     Prune step by step with Torch-Pruning's GroupTaylorImportance.
@@ -105,7 +103,7 @@ def torch_pruning(
     module = copy.deepcopy(dense)
     example = images.x[:2].contiguous(memory_format=torch.channels_last)
     whole = macs_of(module, example)
-    trainer = _Trainer(endless(images, budget.batch_size, seed), budget.batches, lr, cosine)
+    trainer = _Trainer(endless(images, budget.batch_size, seed), lr)
     scoring_batches = endless(images, budget.batch_size, seed + 1000)
     seconds, scoring = 0.0, 0.0
     for step in range(1, budget.steps + 1):
@@ -138,10 +136,10 @@ def torch_pruning(
         seconds += took
         module = best.to(memory_format=torch.channels_last)
         start = time.perf_counter()
-        trainer.train(module, budget.step_batches)
+        trainer.train(module, budget.step_batches, cosine=False)
         seconds += time.perf_counter() - start
     start = time.perf_counter()
-    trainer.train(module, budget.final_batches)
+    trainer.train(module, budget.final_batches, cosine=anneal)
     return module, seconds + time.perf_counter() - start, scoring
 
 
@@ -161,8 +159,8 @@ def from_scratch(shape: nn.Module, images: Images, budget: Budget, seed: int, lr
         if callable(reset):
             reset()
     start = time.perf_counter()
-    trainer = _Trainer(endless(images, budget.batch_size, seed), budget.batches, lr, cosine=True)
-    trainer.train(module, budget.batches)
+    trainer = _Trainer(endless(images, budget.batch_size, seed), lr)
+    trainer.train(module, budget.batches, cosine=True)
     return module, time.perf_counter() - start
 
 

@@ -83,9 +83,8 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
     step : float, {"linear", "cubic", "geometric", "one_shot"}, Schedule or callable, default=0.05
         Largest reduction per iteration, or a schedule of `prunekit.schedules`, by name or as an object, or a function
         of the number of iterations done, the reduction reached and the target, which returns the reduction to aim at.
-    criterion : str or Criterion, default="taylor"
-        How the importance of a unit is estimated. With fine-tuning in between ``"taylor"`` led to networks as good as
-        or better than ``"taylor2"``, whose estimates predict more of a single removal, and costs less.
+    criterion : str or Criterion, default="taylor2"
+        How the importance of a unit is estimated.
     score_batches : int, default=None
         Number of mini-batches of the scoring pass before the first step, and before every step if there is no
         fine-tuning. None: one pass over the training data. Later scores come with the fine-tuning and cost no pass.
@@ -98,11 +97,12 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
         Epochs of training after the last step.
     final_batches : int, default=None
         Mini-batches of training after the last step, instead of ``final_epochs``.
-    lr_policy : {"constant", "restart", "cosine"}, default="cosine"
-        What the learning rate does after the first step. ``"constant"``: it stays. ``"restart"``: learning-rate
-        schedules among the callbacks of the net begin anew after every step. ``"cosine"``: it falls in half a cosine
-        from its start to zero at the end of the training, whatever the number of steps. But for ``"restart"``,
-        learning-rate schedules of the net act in the training before pruning only.
+    lr_policy : {"anneal", "cosine", "constant", "restart"}, default="anneal"
+        What the learning rate does after the first step. ``"anneal"``: it stays while there are steps, and falls in
+        half a cosine to zero in the training after the last one. ``"cosine"``: it falls in half a cosine over all of
+        this, whatever the number of steps. ``"constant"``: it stays. ``"restart"``: learning-rate schedules among the
+        callbacks of the net begin anew after every step; with the other policies they act in the training before
+        pruning only.
     finetune_lr : float, default=None
         Learning rate to start with after the first step. None: the ``lr`` of the net.
     distill : float, default=0.0
@@ -218,15 +218,17 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
 
     Notes
     -----
-    With the default criterion, the importance of a unit :math:`u` is
+    With the default criterion, the importance of a unit :math:`u` is the second-order estimate
 
-    .. math:: I_u = \frac{1}{c_u} \operatorname{mean}_b \Bigl( \sum_{w \in C_u} w \,
-        \frac{\partial L_b}{\partial w} \Bigr)^2
+    .. math:: I_u = -\operatorname{mean}_n g_{n,u} + \tfrac12 \operatorname{mean}_n g_{n,u}^2, \qquad
+        \operatorname{mean}_n g_{n,u} = \sum_{w \in C_u} w \, \partial L / \partial w
 
-    where :math:`L_b` is the loss of mini-batch :math:`b`, :math:`C_u` are the weights that read the channels of the
-    unit, and :math:`c_u` is what its removal saves of the target's resource (``per``). Removing the unit is exactly
-    setting these weights to zero, so that the sum is the first-order estimate of the change of the loss [2]_. The
-    criterion of [1]_ is ``"taylor_activation"``.
+    where :math:`g_{n,u}` is the derivative of the loss of example :math:`n` with respect to a factor on the channels of
+    the unit, and :math:`C_u` are the weights that read them. Removing the unit is exactly setting the factor, or these
+    weights, to zero. Two units that go together add :math:`\operatorname{mean}_n g_{n,u} g_{n,v}`, and they are chosen
+    one after the other with that in mind; see `prunekit.importance.Taylor2`. Importances are divided by what the
+    removal of the unit saves of the target's resource (``per``). The criteria of [1]_ and [2]_ are
+    ``"taylor_activation"`` and ``"taylor"``.
 
     The scoring pass runs with the running statistics of batch norm and without dropout layers. Of a longer fine-tuning
     about 2048 examples are scored, or 64 mini-batches if the criterion looks at no single examples.
@@ -281,13 +283,13 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
         target_reduction: float = 0.5,
         reduction_of: Quantity = "params",
         step: float | str | Schedule | Callable[[int, float, float], float] = 0.05,
-        criterion: Any = "taylor",
+        criterion: Any = "taylor2",
         score_batches: int | None = None,
         finetune_epochs: int = 1,
         finetune_batches: int | None = None,
         final_epochs: int = 3,
         final_batches: int | None = None,
-        lr_policy: _skorch.RatePolicy = "cosine",
+        lr_policy: _skorch.RatePolicy = "anneal",
         finetune_lr: float | None = None,
         distill: float = 0.0,
         distill_temperature: float = 2.0,

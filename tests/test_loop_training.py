@@ -80,6 +80,21 @@ def test_a_cosine_ends_at_zero_whatever_the_number_of_steps_was_thought_to_be(re
     assert rates[-1] < 0.15 * 0.05
 
 
+def test_the_last_training_anneals(recorder, table):
+    params = {"finetune_batches": 4, "final_batches": 10, "target_reduction": 0.4}
+    quick(FrozenEstimator(recorder), step=0.1, **params).fit(*table)
+    rates = np.array(Recorder.rates)[:, 0]
+    expected = 0.05 * np.concatenate([np.ones(16), 0.5 * (1 + np.cos(np.pi * np.arange(10) / 10))])
+    np.testing.assert_allclose(rates, expected, rtol=1e-9)
+
+
+def test_without_a_last_training_the_last_step_anneals(recorder, table):
+    quick(FrozenEstimator(recorder), step=0.1, finetune_batches=4, target_reduction=0.4).fit(*table)
+    rates = np.array(Recorder.rates)[:, 0]
+    np.testing.assert_allclose(rates[:13], 0.05)
+    assert (np.diff(rates[12:]) < 0).all()
+
+
 def test_a_constant_rate_ignores_the_schedules_of_the_net(dense, table):
     Recorder.rates = []
     callbacks = [("schedule", LRScheduler("StepLR", step_size=1, gamma=0.1)), ("recorder", Recorder())]
@@ -89,7 +104,7 @@ def test_a_constant_rate_ignores_the_schedules_of_the_net(dense, table):
     assert {rate for row in Recorder.rates for rate in row} == {0.05}
 
 
-@pytest.mark.parametrize("policy", ["constant", "restart", "cosine"])
+@pytest.mark.parametrize("policy", ["anneal", "constant", "restart", "cosine"])
 def test_the_learning_rate_to_start_with(dense, table, policy):
     Recorder.rates = []
     groups = [("output*", {"lr": 0.2})]
@@ -97,7 +112,7 @@ def test_the_learning_rate_to_start_with(dense, table, policy):
     net.initialize().module_.load_state_dict(dense.module_.state_dict())
     quick(FrozenEstimator(net), lr_policy=policy, finetune_lr=0.01).fit(*table)
     np.testing.assert_allclose(Recorder.rates[0], [0.04, 0.01])  # in proportion
-    if policy != "cosine":
+    if policy in ("constant", "restart"):
         np.testing.assert_allclose(Recorder.rates[-1], [0.04, 0.01])
 
 
@@ -132,7 +147,7 @@ def test_final_batches_take_the_place_of_epochs(recorder, table):
     ("params", "error", "message"),
     [
         ({"final_batches": 0}, ParameterError, r"'final_batches' .* must be an integer"),
-        ({"lr_policy": "linear"}, ParameterError, r"'lr_policy' .* must be one of 'constant', 'restart', 'cosine'"),
+        ({"lr_policy": "linear"}, ParameterError, r"'lr_policy' .* must be one of 'anneal', 'cosine', 'constant', "),
         ({"finetune_lr": 0.0}, ParameterError, r"'finetune_lr' .* must be a number in \(0, inf\)"),
         ({"compaction": "never"}, ParameterError, r"'compaction' .* must be one of 'step', 'end'"),
         ({"checkpoint": 3}, ParameterTypeError, r"'checkpoint' .* must be the path of a folder or None\. Got 3"),

@@ -8,9 +8,9 @@ from skorch.callbacks import Callback
 
 from prunekit._skorch._nets import param_groups
 
-RatePolicy = Literal["constant", "restart", "cosine"]
-RATE_POLICIES: tuple[RatePolicy, ...] = ("constant", "restart", "cosine")
-"""What the learning rate does: nothing, what the net's own schedules do in each phase, half a cosine over the run."""
+RatePolicy = Literal["anneal", "cosine", "constant", "restart"]
+RATE_POLICIES: tuple[RatePolicy, ...] = ("anneal", "cosine", "constant", "restart")
+"""What the learning rate does: a cosine in the last phase, or over the run, nothing, what the net's schedules do."""
 
 
 class Rates(Callback):
@@ -19,7 +19,7 @@ class Rates(Callback):
 
     Parameters
     ----------
-    policy : {"constant", "restart", "cosine"}
+    policy : {"anneal", "cosine", "constant", "restart"}
         What they do.
     start : float or None
         Learning rate to begin with, in place of the net's ``lr``; those of other parameter groups change in proportion.
@@ -58,13 +58,15 @@ class Rates(Callback):
         span : tuple of float
             Where in the run, from 0 to 1, the phase begins and ends.
         """
+        if self._policy == "anneal":
+            span = (0.0, 1.0) if span[1] == 1.0 else (0.0, 0.0)
         self._length, self._span, self._count = length, span, 0
         for group in param_groups(net):
             group["lr"] = group["initial_lr"]  # where a schedule of the last phase has left it
 
     def on_batch_begin(self, net: NeuralNet, batch: Any = None, training: bool = False, **kwargs: Any) -> None:
         """Set the learning rates for a mini-batch."""
-        if not training or self._policy != "cosine":
+        if not training or self._policy not in ("anneal", "cosine"):
             return
         start, end = self._span
         done = start + (end - start) * min(self._count / max(self._length, 1), 1.0)

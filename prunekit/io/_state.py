@@ -190,7 +190,7 @@ class _Reader:
             return [self.decode(item, depth + 1) for item in value]
         if not isinstance(value, dict):
             return value
-        kind = next(iter(value))
+        (kind, *_) = value
         return self._KINDS[kind](self, value, depth)
 
     def _float(self, value: dict[str, Any], depth: int) -> float:
@@ -217,7 +217,11 @@ class _Reader:
         if value["complex"]:
             tensor = torch.view_as_complex(tensor)
         order = value["order"]
-        return tensor if order is None else tensor.permute(sorted(range(len(order)), key=order.__getitem__))
+        if order is None:
+            return tensor
+        if sorted(order) != list(range(tensor.dim())):
+            raise ValueError(f"no order of {tensor.dim()} dimensions: {order}")
+        return tensor.permute(sorted(range(len(order)), key=order.__getitem__))
 
     _KINDS: dict[str, Callable[..., Any]] = {  # noqa: RUF012  a table of methods
         "float": _float,

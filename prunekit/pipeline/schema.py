@@ -79,8 +79,8 @@ class PruneSection(Section):
         What to remove, how much, how fast and by which score.
     score_batches, finetune_epochs, finetune_batches, final_epochs, final_batches : optional
         How long to score and to train.
-    lr_policy, finetune_lr, distill, distill_temperature, compaction : optional
-        How to train: learning rates, what to learn from the network before pruning, when to make it smaller.
+    lr_policy, finetune_lr, compaction, distill, distill_temperature : optional
+        How to train: learning rates, when to make the network smaller, what to learn from the one before pruning.
     min_score, max_score_drop, recovery_rounds, step_halvings : optional
         Thresholds on the validation accuracy, and what to do when one is broken.
     include, exclude, round_to, min_channels, max_layer_reduction, norms : optional
@@ -94,13 +94,13 @@ class PruneSection(Section):
     target_reduction: OpenFraction = 0.5
     reduction_of: Literal["params", "macs", "filters", "memory", "latency"] = "params"
     step: float = Field(0.05, gt=0, le=1)
-    criterion: Annotated[str, AfterValidator(_known_criterion)] = "taylor"
+    criterion: Annotated[str, AfterValidator(_known_criterion)] = "taylor2"
     score_batches: PositiveInt | None = None
     finetune_epochs: int = Field(1, ge=0)
     finetune_batches: PositiveInt | None = None
     final_epochs: int = Field(3, ge=0)
     final_batches: PositiveInt | None = None
-    lr_policy: Literal["constant", "restart", "cosine"] = "cosine"
+    lr_policy: Literal["anneal", "cosine", "constant", "restart"] = "anneal"
     finetune_lr: float | None = Field(None, gt=0)
     compaction: Literal["step", "end"] = "step"
     distill: float = Field(0.0, ge=0, le=1)
