@@ -57,7 +57,13 @@ def endless(images: Images, size: int, seed: int) -> Iterator[tuple[Tensor, Tens
     while True:
         for chosen in torch.randperm(len(images), generator=generator).split(size):
             if len(chosen) == size:
-                yield images.x[chosen].contiguous(memory_format=torch.channels_last), images.y[chosen]
+                yield images.x[chosen], images.y[chosen]
+
+
+def layout_of(module: nn.Module) -> torch.memory_format:
+    """Return the memory format that the convolutions of a network have."""
+    weights = [weight for weight in module.parameters() if weight.dim() == 4]
+    return torch.contiguous_format if all(one.is_contiguous() for one in weights) else torch.channels_last
 
 
 def macs_of(module: nn.Module, example: Tensor) -> int:
@@ -101,7 +107,8 @@ def torch_pruning(
         The small network, and the seconds that training with pruning, and its scoring passes, took.
     """
     module = copy.deepcopy(dense)
-    example = images.x[:2].contiguous(memory_format=torch.channels_last)
+    example = images.x[:2]
+    layout = layout_of(dense)
     whole = macs_of(module, example)
     trainer = _Trainer(endless(images, budget.batch_size, seed), lr)
     scoring_batches = endless(images, budget.batch_size, seed + 1000)
@@ -134,7 +141,7 @@ def torch_pruning(
             else:
                 low = ratio
         seconds += took
-        module = best.to(memory_format=torch.channels_last)
+        module = best.to(memory_format=layout)
         start = time.perf_counter()
         trainer.train(module, budget.step_batches, cosine=False)
         seconds += time.perf_counter() - start
@@ -168,5 +175,5 @@ def accuracy(module: nn.Module, images: Images) -> float:
     """Return the share of images that are classified right."""
     module.eval()
     with torch.no_grad():
-        found = [module(x.contiguous(memory_format=torch.channels_last)).argmax(1) for x in images.x.split(500)]
+        found = [module(x).argmax(1) for x in images.x.split(500)]
     return float((torch.cat(list(chain(found))) == images.y).double().mean())

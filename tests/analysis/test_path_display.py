@@ -117,8 +117,10 @@ def test_every_row_is_one_point(fitted):
     assert display.dense_.get_xydata().tolist() == [[0, fitted.baseline_score_]]
     assert display.final_.get_xydata().tolist() == [[fitted.reduction_, history["score"].iloc[-1]]]
     assert display.target_.get_xdata() == [fitted.target_reduction] * 2
-    absent = (display.taken_back_, display.attempts_, display.before_, display.threshold_, display.control_)
-    assert absent == (None,) * 5
+    drawn = display.before_.get_ydata()
+    assert set(history["score_before"].dropna()) <= set(drawn)
+    absent = (display.taken_back_, display.attempts_, display.threshold_, display.control_)
+    assert absent == (None,) * 4
     assert display.ax_.get_xlabel() == "Reduction of parameters"
     assert display.ax_.get_ylabel() == "Validation score"
     assert display.ax_.get_title(loc="left") == "Pruning path: target reached"
