@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from torch.utils._pytree import tree_map
 
 from prunekit._random import preserve_rng
 from prunekit._validation import check_choice, check_integer, check_interval
@@ -672,7 +673,12 @@ class PrunableNetwork(nn.Module):
         """
         self.restore(NetworkSnapshot(state["removed"], state["gone"], dict(state["tensors"])), *optimizers)
         self._earlier = state["earlier"]
-        self.criterion.load_state_dict(state["criterion"])
+        device = device_of(self.module)
+
+        def follow(value: Any) -> Any:  # states of random generators stay on the CPU
+            return value.to(device) if isinstance(value, Tensor) and value.is_floating_point() else value
+
+        self.criterion.load_state_dict(tree_map(follow, state["criterion"]))
         self._num_scored = state["num_scored"]
 
     # -- leaving ------------------------------------------------------------------------------------------------------

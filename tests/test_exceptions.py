@@ -12,6 +12,7 @@ BUILTINS = {
     "ParameterTypeError": TypeError,
     "PipelineFileError": ValueError,
     "PlanError": ValueError,
+    "StateError": ValueError,
     "TargetError": ValueError,
     "TrainingError": RuntimeError,
     "VerificationError": RuntimeError,
