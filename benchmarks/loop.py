@@ -183,7 +183,6 @@ class TimedNet(NeuralNetClassifier):
     """Adds up the time of forward, backward and optimizer steps, without what callbacks do in between."""
 
     seconds = 0.0
-    inside = 0.0
 
     def train_step(self, batch: Any, **fit_params: Any) -> Any:
         """Time a training step."""
@@ -192,14 +191,6 @@ class TimedNet(NeuralNetClassifier):
             return super().train_step(batch, **fit_params)
         finally:
             TimedNet.seconds += time.perf_counter() - start
-
-    def train_step_single(self, batch: Any, **fit_params: Any) -> Any:
-        """Time a step of the scoring pass, which is outside of `train_step`."""
-        start, before = time.perf_counter(), TimedNet.inside
-        try:
-            return super().train_step_single(batch, **fit_params)
-        finally:
-            TimedNet.inside = before + time.perf_counter() - start
 
     def notify(self, method_name: str, **cb_kwargs: Any) -> Any:
         """Take out what callbacks do within a step."""
@@ -217,15 +208,12 @@ def overhead(net: str, criterion: str, budget: Budget, cache: Path) -> None:
     inner = pruner.estimator.estimator
     inner.__class__ = TimedNet
     x = case.train.x
-    TimedNet.seconds = TimedNet.inside = 0.0
+    TimedNet.seconds = 0.0
     start = time.perf_counter()
     pruner.fit(x, case.train.y)
     seconds = time.perf_counter() - start
-    scoring = TimedNet.inside
-    steps = TimedNet.seconds
     # The scoring pass runs forward and backward too, which a loop without scores would not: it counts as overhead.
-    del scoring
-    row = Overhead(net, criterion, seconds, steps, 1.0 - steps / seconds)
+    row = Overhead(net, criterion, seconds, TimedNet.seconds, 1.0 - TimedNet.seconds / seconds)
     print(row, flush=True)
     write("overhead", [row], ("net", "criterion"))
 

@@ -130,8 +130,9 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
         longer training gives is not credited to pruning: see ``control_score_``.
     checkpoint : str or Path, default=None
         Folder in which the run is kept after every iteration. If it ends before its time, whatever the reason, `fit`
-        with the same parameters and data goes on from there, with the same result. Fits with other parameters or
-        data have subfolders of their own.
+        with the same parameters and data goes on from there, with the same result. The training before pruning is kept
+        once it is over, and of callbacks the numbers and strings in attributes that end in ``_``. Fits with other
+        parameters or data have subfolders of their own.
     scoring : str or callable, default=None
         Scikit-learn scorer for validation and `score`; greater is better. None: the ``score`` method of the net.
     include, exclude : str or sequence of str, default=None

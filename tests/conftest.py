@@ -2,10 +2,15 @@
 
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
+from numpy.typing import NDArray
+from skorch import NeuralNetClassifier
+
+from tests.nets_skorch import make_classifier, make_table
 
 settings.register_profile(
     "ci",
@@ -26,3 +31,16 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def table() -> tuple[NDArray[Any], NDArray[Any]]:
+    """A classification problem."""
+    return make_table()
+
+
+@pytest.fixture(scope="module")
+def dense(table: tuple[NDArray[Any], NDArray[Any]]) -> NeuralNetClassifier:
+    """A trained net that no test may change."""
+    torch.manual_seed(0)
+    return make_classifier().fit(*table)

@@ -38,19 +38,6 @@ from tests.nets_skorch import (
     quick,
 )
 
-
-@pytest.fixture(scope="module")
-def table():
-    return make_table()
-
-
-@pytest.fixture(scope="module")
-def dense(table):
-    """A trained net that no test may change."""
-    torch.manual_seed(0)
-    return make_classifier().fit(*table)
-
-
 # ---------------------------------------------------------------- thresholds
 
 

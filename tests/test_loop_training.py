@@ -11,19 +11,7 @@ from skorch.callbacks import Callback, LRScheduler
 
 from prunekit.exceptions import ParameterError, ParameterTypeError
 from prunekit.schedules import CubicSchedule, FixedCountSchedule
-from tests.nets_skorch import ConvNet, assert_same, fitted_state, make_classifier, make_images, make_table, quick
-
-
-@pytest.fixture(scope="module")
-def table():
-    return make_table()
-
-
-@pytest.fixture(scope="module")
-def dense(table):
-    """A trained net that no test may change."""
-    torch.manual_seed(0)
-    return make_classifier().fit(*table)
+from tests.nets_skorch import ConvNet, assert_same, fitted_state, make_classifier, make_images, quick
 
 
 class Recorder(Callback):

@@ -37,26 +37,13 @@ from tests.nets_skorch import (
     make_classifier,
     make_images,
     make_regressor,
-    make_table,
     quick,
 )
 
 
 @pytest.fixture(scope="module")
-def table():
-    return make_table()
-
-
-@pytest.fixture(scope="module")
 def images():
     return make_images()
-
-
-@pytest.fixture(scope="module")
-def dense(table):
-    """A trained net that no test may change."""
-    torch.manual_seed(0)
-    return make_classifier().fit(*table)
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,6 @@
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -24,21 +23,8 @@ from tests.nets_skorch import (
     assert_same,
     fingerprint,
     make_classifier,
-    make_table,
     quick,
 )
-
-
-@pytest.fixture(scope="module")
-def table():
-    return make_table()
-
-
-@pytest.fixture(scope="module")
-def dense(table):
-    """A trained net that no test may change."""
-    torch.manual_seed(0)
-    return make_classifier().fit(*table)
 
 
 class Untrainable(Perceptron):

@@ -19,11 +19,6 @@ from prunekit.exceptions import StateError
 from tests.nets_skorch import assert_same, fitted_state, make_classifier, make_table, quick
 
 
-@pytest.fixture(scope="module")
-def table():
-    return make_table()
-
-
 class PowerCutError(Exception):
     """Ends a fit at once."""
 

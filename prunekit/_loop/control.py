@@ -7,11 +7,9 @@ from typing import Any
 
 import torch
 from skorch import NeuralNet
-from skorch.history import History
 
 from prunekit._random import preserve_rng, rng_state, set_rng_state
-from prunekit._skorch import Budget, FineTuner, Validation, bare_module
-from prunekit.tracing import named_tensors
+from prunekit._skorch import Budget, FineTuner, Phase, Validation, load_trained_, trained_state
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,8 +30,7 @@ class ControlResult:
 
     def state_dict(self) -> dict[str, Any]:
         """Return the result as numbers and tensors."""
-        tensors = {name: tensor.detach() for name, tensor in named_tensors(bare_module(self.net)).items()}
-        return {"score": self.score, "tensors": tensors, "history": [dict(row) for row in self.net.history]}
+        return {"score": self.score, "net": trained_state(self.net, Phase())}
 
 
 class Control:
@@ -99,8 +96,5 @@ class Control:
         """
         with preserve_rng(self._device):
             net = self._make_tuner().net
-        with torch.no_grad():
-            for name, tensor in named_tensors(bare_module(net)).items():
-                tensor.copy_(state["tensors"][name])
-        net.history_ = History(state["history"])
+            load_trained_(net, state["net"])
         return ControlResult(net, state["score"])

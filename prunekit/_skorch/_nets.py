@@ -19,6 +19,7 @@ from skorch.callbacks import (
 )
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
+from prunekit import tracing
 from prunekit._random import preserve_rng
 from prunekit.exceptions import ParameterError, ParameterTypeError
 from prunekit.tracing import copy_module
@@ -299,9 +300,8 @@ def param_groups(net: NeuralNet) -> list[dict[str, Any]]:
 
 
 def device_of(net: NeuralNet) -> torch.device:
-    """Return the device of the first parameter of an initialised net."""
-    first = next(bare_module(net).parameters(), None)
-    return torch.device("cpu") if first is None else first.device
+    """Return the device of the network of an initialised net."""
+    return tracing.device_of(bare_module(net)) or torch.device("cpu")
 
 
 def _without(callbacks: Any, kinds: tuple[type[Callback], ...]) -> Any:

@@ -143,7 +143,7 @@ class Body:
         bool
             Whether there was anything to cut off.
         """
-        plan = make_plan(self._graph, self._removed, self._repairs, self.axes)
+        plan = self._plan_of_masked()
         if not plan.kept:
             return False
         self.masks.apply()
@@ -170,11 +170,8 @@ class Body:
             A copy without hooks.
         """
         self.masks.apply()
-        self.norms.remove_hooks()
-        try:
-            return compact(self.module, make_plan(self._graph, self._removed, self._repairs, self.axes))
-        finally:
-            self.norms.update(self._removed)
+        with self._without_norms():
+            return compact(self.module, self._plan_of_masked())
 
     def dense_copy(self, masked: bool = True) -> nn.Module:
         """
@@ -192,11 +189,8 @@ class Body:
         Module
             A copy; where normalisations leave channels out, with hooks.
         """
-        self.norms.remove_hooks()
-        try:
+        with self._without_norms():
             duplicate = copy_module(self.module)
-        finally:
-            self.norms.update(self._removed)
         held: dict[str, list[HeldAxis]] = {}
         for axis in self.axes:
             held.setdefault(axis.tensor, []).append(axis)
@@ -308,6 +302,19 @@ class Body:
         self.axes = self._graph.held_axes(held)
         self.masks = Masks(self.module, self._graph, self.axes)
         self.norms = MaskedNorms(self.module, self._graph, held)
+
+    def _plan_of_masked(self) -> PruningPlan:
+        """Return the plan that cuts off what is masked."""
+        return make_plan(self._graph, self._removed, self._repairs, self.axes)
+
+    @contextmanager
+    def _without_norms(self) -> Iterator[None]:
+        """Take the hooks of normalisations off for a while, so that they are not copied."""
+        self.norms.remove_hooks()
+        try:
+            yield
+        finally:
+            self.norms.update(self._removed)
 
     def _let_go(self) -> None:
         self.masks.remove_hooks()

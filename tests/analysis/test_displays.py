@@ -5,7 +5,6 @@ import itertools
 import subprocess
 import sys
 
-import matplotlib as mpl
 import numpy as np
 import pytest
 import torch
@@ -22,16 +21,6 @@ from prunekit.exceptions import MissingDependencyError, ParameterError, Paramete
 from prunekit.importance import Taylor, oracle
 from tests.nets import PlainCNN, ResidualBlock
 from tests.nets_skorch import ConvNet, make_classifier, make_images, quick
-
-
-@pytest.fixture(autouse=True)
-def _figures():
-    """Draw without a screen; leave no figure open."""
-    backend = mpl.get_backend()
-    plt.switch_backend("agg")
-    yield
-    plt.close("all")
-    plt.switch_backend(backend)
 
 
 @pytest.fixture(scope="module")

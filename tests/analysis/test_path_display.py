@@ -4,7 +4,6 @@ import copy
 import itertools
 import sys
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
@@ -18,16 +17,6 @@ from prunekit.exceptions import MissingDependencyError, ParameterError, Paramete
 from tests.nets_skorch import ConvNet, make_classifier, make_images, quick
 
 GREY = np.array([0.299, 0.587, 0.114])
-
-
-@pytest.fixture(autouse=True)
-def _figures():
-    """Draw without a screen; leave no figure open."""
-    backend = mpl.get_backend()
-    plt.switch_backend("agg")
-    yield
-    plt.close("all")
-    plt.switch_backend(backend)
 
 
 @pytest.fixture(scope="module")
