@@ -13,6 +13,8 @@ import sys
 import tempfile
 import time
 import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from itertools import pairwise
 from pathlib import Path
@@ -26,20 +28,24 @@ from skorch import NeuralNetClassifier
 from torch import nn
 
 from benchmarks import importance_nets
-from benchmarks.importance_nets import CACHE, Recipe, Trained, trained, vgg
+from benchmarks.importance_nets import CACHE, Images, Recipe, Trained, trained, vgg
 from benchmarks.loop_rivals import Budget, accuracy, from_scratch, layout_of, macs_of, torch_pruning
 from benchmarks.zoo import describe_part
 from prunekit import TaylorPruner
 from prunekit.cost import measure_latency_ms
 from prunekit.importance import Random
+from prunekit.schedules import CubicSchedule
+from tests.torchvision_shim import torchvision_models
 
 RESULTS = Path(__file__).parent / "results"
 SEEDS = (0, 1, 2)
 TARGETS = {2: 0.5, 4: 0.75, 8: 0.875}
-LR = 0.05
-"""Half of the peak of the dense training."""
+PEAK_LR = 0.1
+"""Of the dense training, and of the training from scratch."""
+LR = 0.02
+"""Of the fine-tuning, where it falls to zero; for the arms that are not prunekit's, 0.05 did as well."""
 CONSTANT_LR = 0.01
-"""Of Torch-Pruning's plain fine-tuning, for which 0.05 was worse."""
+"""Of the fine-tuning where it stays, as in Torch-Pruning's examples; 0.05 was worse."""
 _PACKAGES = ("torch", "torch-pruning", "scikit-learn", "skorch", "numpy")
 
 
@@ -100,7 +106,7 @@ def pruner_of(net: str, case: Trained, target: float, budget: Budget, seed: int,
     common: dict[str, Any] = {
         "target_reduction": target,
         "reduction_of": "macs",
-        "step": target / budget.steps + 1e-6,
+        "step": CubicSchedule(budget.steps),
         "finetune_batches": budget.step_batches,
         "final_batches": budget.final_batches,
         "score_batches": 20,
@@ -109,29 +115,36 @@ def pruner_of(net: str, case: Trained, target: float, budget: Budget, seed: int,
     return TaylorPruner(FrozenEstimator(skorch_net(net, case, budget.batch_size)), **common | params)
 
 
+DISTILLED = {"distill": 0.7, "distill_temperature": 4.0}
+RANDOM = {"criterion": Random, "per": None}
 OWN_ARMS: dict[str, dict[str, Any]] = {
     "prunekit": {},
-    "prunekit taylor": {"criterion": "taylor"},
-    "prunekit cosine": {"lr_policy": "cosine"},
-    "prunekit distilled": {"distill": 0.7, "distill_temperature": 4.0},
+    "prunekit distilled": DISTILLED,
     "prunekit masked": {"compaction": "end"},
-    "random": {"per": None},
+    "random": RANDOM,
+    "random distilled": RANDOM | DISTILLED,
 }
 RIVAL_ARMS: dict[str, dict[str, Any]] = {
-    "torch-pruning local": {"lr": CONSTANT_LR, "anneal": False, "is_global": False},
-    "torch-pruning global": {"lr": CONSTANT_LR, "anneal": False, "is_global": True},
-    "torch-pruning local, annealed": {"lr": LR, "anneal": True, "is_global": False},
+    "torch-pruning local": {"lr": CONSTANT_LR, "ours": False, "is_global": False},
+    "torch-pruning global": {"lr": CONSTANT_LR, "ours": False, "is_global": True},
+    "torch-pruning local, our course": {"lr": LR, "ours": True, "is_global": False},
 }
 ARMS = (*OWN_ARMS, *RIVAL_ARMS, "scratch")
 
 
-def accuracy_runs(net: str, seed: int, times: int, arms: list[str], budget: Budget, cache: Path) -> None:
-    """Run the arms for one net, seed and target; each row is written as soon as it is there."""
+def case_of(net: str, seed: int, cache: Path) -> Trained:
+    """Return a trained network in the memory format that it is trained on in."""
     case = trained(net, seed, cache)
     if net == "resnet8":
         # In channels_last, the backward pass of 1x1 convolutions with a stride and few channels, such as pruned ones,
         # writes out of bounds in PyTorch 2.13 on a CPU.
         case.module.to(memory_format=torch.contiguous_format)
+    return case
+
+
+def accuracy_runs(net: str, seed: int, times: int, arms: list[str], budget: Budget, cache: Path) -> None:
+    """Run the arms for one net, seed and target; each row is written as soon as it is there."""
+    case = case_of(net, seed, cache)
     target = TARGETS[times]
     example = case.train.x[:2]
     whole = macs_of(case.module, example)
@@ -142,8 +155,8 @@ def accuracy_runs(net: str, seed: int, times: int, arms: list[str], budget: Budg
         batches, scoring = budget.batches, 0.0
         if arm in OWN_ARMS:
             params = dict(OWN_ARMS[arm])
-            if arm == "random":
-                params["criterion"] = Random(seed)
+            if "criterion" in params:
+                params["criterion"] = params["criterion"](seed)
             pruner = pruner_of(net, case, target, budget, seed, **params)
             start = time.perf_counter()
             pruner.fit(x, case.train.y)
@@ -158,7 +171,7 @@ def accuracy_runs(net: str, seed: int, times: int, arms: list[str], budget: Budg
         else:
             if smallest is None:
                 continue
-            module, seconds = from_scratch(smallest, case.train, budget, seed, 2 * LR)
+            module, seconds = from_scratch(smallest, case.train, budget, seed, PEAK_LR)
         reduction = 1.0 - macs_of(module, example) / whole
         row = Run(net, seed, times, arm, accuracy(module, case.test), dense, reduction, seconds, scoring, batches)
         print(row, flush=True)
@@ -174,6 +187,7 @@ class Overhead:
 
     net: str
     criterion: str
+    batches: int
     seconds: float
     seconds_steps: float
     overhead: float
@@ -183,39 +197,48 @@ class TimedNet(NeuralNetClassifier):
     """Adds up the time of forward, backward and optimizer steps, without what callbacks do in between."""
 
     seconds = 0.0
+    _depth = 0
 
     def train_step(self, batch: Any, **fit_params: Any) -> Any:
         """Time a training step."""
-        start = time.perf_counter()
-        try:
+        with self._clock(1):
             return super().train_step(batch, **fit_params)
-        finally:
-            TimedNet.seconds += time.perf_counter() - start
+
+    def train_step_single(self, batch: Any, **fit_params: Any) -> Any:
+        """Time forward and backward of a scoring pass, which has no optimizer step."""
+        with self._clock(1):
+            return super().train_step_single(batch, **fit_params)
 
     def notify(self, method_name: str, **cb_kwargs: Any) -> Any:
         """Take out what callbacks do within a step."""
-        start = time.perf_counter()
-        result = super().notify(method_name, **cb_kwargs)
-        if method_name == "on_grad_computed":
-            TimedNet.seconds -= time.perf_counter() - start
-        return result
+        with self._clock(-1):
+            return super().notify(method_name, **cb_kwargs)
+
+    @contextmanager
+    def _clock(self, sign: int) -> Iterator[None]:
+        """Add or take out the time of a block, unless a block around it does so."""
+        depth, start = TimedNet._depth, time.perf_counter()
+        counts = depth == (0 if sign > 0 else 1)
+        TimedNet._depth += sign if counts else 0
+        try:
+            yield
+        finally:
+            TimedNet._depth = depth
+            TimedNet.seconds += sign * (time.perf_counter() - start) if counts else 0.0
 
 
 def overhead(net: str, criterion: str, budget: Budget, cache: Path) -> None:
     """Measure one run."""
-    case = trained(net, 0, cache)
-    pruner = pruner_of(net, case, 0.75, budget, 0, criterion=criterion, score_batches=20)
-    inner = pruner.estimator.estimator
-    inner.__class__ = TimedNet
-    x = case.train.x
+    case = case_of(net, 0, cache)
+    pruner = pruner_of(net, case, 0.75, budget, 0, criterion=criterion)
+    pruner.estimator.estimator.__class__ = TimedNet
     TimedNet.seconds = 0.0
     start = time.perf_counter()
-    pruner.fit(x, case.train.y)
+    pruner.fit(case.train.x, case.train.y)
     seconds = time.perf_counter() - start
-    # The scoring pass runs forward and backward too, which a loop without scores would not: it counts as overhead.
-    row = Overhead(net, criterion, seconds, TimedNet.seconds, 1.0 - TimedNet.seconds / seconds)
+    row = Overhead(net, criterion, budget.batches, seconds, TimedNet.seconds, 1.0 - TimedNet.seconds / seconds)
     print(row, flush=True)
-    write("overhead", [row], ("net", "criterion"))
+    write("overhead", [row], ("net", "criterion", "batches"))
 
 
 # -- speed of the result ----------------------------------------------------------------------------------------------
@@ -258,15 +281,29 @@ def wide_resnet() -> nn.Module:
     )
 
 
-WIDE = {"wide vgg": wide_vgg, "wide resnet": wide_resnet}
+def _of_torchvision(name: str) -> Callable[[], nn.Module]:
+    return lambda: getattr(torchvision_models(), name)()
+
+
+_TIMES = {1: 60, 32: 15}
+"""Forward passes that are timed, by batch size."""
+WIDE: dict[str, Callable[[], nn.Module]] = {"wide vgg": wide_vgg, "wide resnet": wide_resnet}
+TIMED = WIDE | {name: _of_torchvision(name) for name in ("resnet18", "vgg16_bn")}
+
+
+def _pictures(net: str, cache: Path) -> Images:
+    if net in WIDE:
+        return importance_nets._fashion_images(cache)[0].part(0, 2048)
+    torch.manual_seed(1)
+    return Images(torch.randn(64, 3, 224, 224), torch.arange(64) % 10)
 
 
 def latency(net: str, round_to: int | None, of: str, cache: Path) -> None:
-    """Prune a wide network, hardly trained since time does not see it, and time the result."""
-    images = importance_nets._fashion_images(cache)[0].part(0, 2048)
+    """Prune a network, hardly trained since time does not see it, and time the result."""
+    images = _pictures(net, cache)
     torch.manual_seed(0)
     dense = NeuralNetClassifier(
-        WIDE[net], criterion=nn.CrossEntropyLoss, lr=0.01, batch_size=32, train_split=None, verbose=0, max_epochs=1
+        TIMED[net], criterion=nn.CrossEntropyLoss, lr=0.01, batch_size=16, train_split=None, verbose=0, max_epochs=1
     ).initialize()
     target = 0.75 if of == "macs" else 0.5
     pruner = TaylorPruner(
@@ -276,7 +313,7 @@ def latency(net: str, round_to: int | None, of: str, cache: Path) -> None:
         step="one_shot" if of == "macs" else 0.25,
         finetune_batches=2,
         final_epochs=0,
-        score_batches=8,
+        score_batches=4,
         round_to=round_to,
         random_state=0,
     ).fit(images.x, images.y)
@@ -284,7 +321,7 @@ def latency(net: str, round_to: int | None, of: str, cache: Path) -> None:
     times_macs = macs_of(whole, images.x[:2]) / macs_of(small, images.x[:2])
     for size in (1, 32):
         x = images.x[:size]
-        eager = measure_latency_ms({"dense": whole, "compact": small}, x, repeats=60)["median_ms"]
+        eager = measure_latency_ms({"dense": whole, "compact": small}, x, repeats=_TIMES[size])["median_ms"]
         for runtime, found in (("eager", eager), ("onnxruntime", _onnx_ms({"dense": whole, "compact": small}, x))):
             times = found["dense"] / found["compact"]
             row = Latency(
@@ -317,7 +354,7 @@ def _onnx_ms(modules: dict[str, nn.Module], x: torch.Tensor) -> dict[str, float]
             torch.onnx.export(module, (x,), path, dynamo=True, verbose=False)
             sessions[name] = onnxruntime.InferenceSession(str(path), options)
     times: dict[str, list[float]] = {name: [] for name in modules}
-    for _ in range(65):
+    for _ in range(_TIMES[len(x)] + 5):
         for name, session in sessions.items():
             given = {session.get_inputs()[0].name: x.numpy()}
             start = time.perf_counter()
@@ -331,34 +368,69 @@ def _onnx_ms(modules: dict[str, nn.Module], x: torch.Tensor) -> dict[str, float]
 
 @dataclass
 class Memory:
-    """Peak memory of a process that trains, and of one that prunes."""
+    """Peak memory of a process that trains, and of one that prunes, less what it had before it began."""
 
     net: str
+    batch_size: int
+    allocator: str
+    before_mb: float
     training_mb: float
     pruning_mb: float
     ratio: float
 
 
-def memory(net: str, cache: Path) -> None:
+_ALLOCATORS = {"as it is": {}, "nothing kept": {"MALLOC_MMAP_THRESHOLD_": "65536"}}
+"""Of glibc, which else keeps memory that was given back, and finds less use for it the more sizes there are."""
+
+
+def memory(net: str, batch_size: int, allocator: str) -> None:
     """Measure both in processes of their own."""
-    peaks = {}
+    found = {}
     for what in ("training", "pruning"):
-        command = [sys.executable, "-m", "benchmarks.loop", "--one-memory", net, what, "--cache", str(cache)]
-        peaks[what] = float(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1])
-    row = Memory(net, peaks["training"], peaks["pruning"], peaks["pruning"] / peaks["training"])
+        command = [sys.executable, "-m", "benchmarks.loop", "--one-memory", net, what, str(batch_size)]
+        environment = os.environ | _ALLOCATORS[allocator]
+        output = subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout
+        found[what] = [float(number) for number in output.split()[-2:]]
+    (before, training), (_, pruning) = found["training"], found["pruning"]
+    row = Memory(net, batch_size, allocator, before, training, pruning, pruning / training)
     print(row, flush=True)
-    write("memory", [row], ("net",))
+    write("memory", [row], ("net", "batch_size", "allocator"))
 
 
-def one_memory(net: str, what: str, cache: Path) -> None:
-    """Train, or prune, and print the peak in megabytes."""
-    case = trained(net, 0, cache)
-    x, y = case.train.x[:12800], case.train.y[:12800]
+def one_memory(net: str, what: str, batch_size: int) -> None:
+    """Train, or prune, on noise, and print the megabytes before and those that came on top."""
+    torch.manual_seed(0)
+    x, y = torch.randn(4 * batch_size, 1, 28, 28), torch.arange(4 * batch_size) % 10
+    dense = NeuralNetClassifier(
+        WIDE[net],
+        criterion=nn.CrossEntropyLoss,
+        optimizer=torch.optim.SGD,
+        optimizer__momentum=0.9,
+        lr=0.01,
+        batch_size=batch_size,
+        train_split=None,
+        verbose=0,
+        max_epochs=1,
+    ).initialize()
+    before = _peak_mb()
     if what == "training":
-        skorch_net(net, case, 64, max_epochs=1).partial_fit(x, y)
+        dense.partial_fit(x, y)
     else:
-        pruner_of(net, case, 0.75, Budget(4, 25, 100), 0).fit(x, y)
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+        TaylorPruner(
+            FrozenEstimator(dense),
+            target_reduction=0.75,
+            reduction_of="macs",
+            step=CubicSchedule(4),
+            finetune_batches=2,
+            final_epochs=1,
+            score_batches=2,
+            random_state=0,
+        ).fit(x, y)
+    print(before, _peak_mb() - before)
+
+
+def _peak_mb() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 # -- kills ------------------------------------------------------------------------------------------------------------
@@ -409,7 +481,7 @@ def _kill_command(folder: Path, name: str, cache: Path) -> list[str]:
 
 def one_kill(folder: Path, name: str, cache: Path) -> None:
     """Run to the end, from a checkpoint if there is one, and write weights and plan."""
-    case = trained("vgg", 0, cache)
+    case = case_of("vgg", 0, cache)
     pruner = pruner_of("vgg", case, 0.75, Budget(24, 8, 40), 0, checkpoint=folder / f"checkpoint-{name}")
     pruner.fit(case.train.x[:4096], case.train.y[:4096])
     torch.save(pruner.estimator_.module_.state_dict(), folder / f"{name}.pt")
@@ -445,13 +517,14 @@ def main() -> None:
     parser.add_argument("--final-batches", type=int, default=Budget.final_batches)
     parser.add_argument("--cache", type=Path, default=CACHE)
     parser.add_argument("--render", action="store_true", help="only write the tables again")
-    parser.add_argument("--one-memory", nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--one-memory", nargs=3, help=argparse.SUPPRESS)
     parser.add_argument("--one-kill", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     torch.set_num_threads(1)
     budget = Budget(options.steps, options.step_batches, options.final_batches)
     if options.one_memory:
-        one_memory(*options.one_memory, options.cache)
+        net, what, batch_size = options.one_memory
+        one_memory(net, what, int(batch_size))
         return
     if options.one_kill:
         one_kill(Path(options.one_kill[0]), options.one_kill[1], options.cache)
@@ -478,15 +551,17 @@ def _overhead(options: argparse.Namespace, budget: Budget) -> None:
 
 
 def _latency(options: argparse.Namespace, budget: Budget) -> None:
-    for net in WIDE:
+    for net in TIMED:
         for round_to in (8, None):
             latency(net, round_to, "macs", options.cache)
         latency(net, 8, "latency", options.cache)
 
 
 def _memory(options: argparse.Namespace, budget: Budget) -> None:
-    for net in options.net:
-        memory(net, options.cache)
+    for net in WIDE:
+        for batch_size in (32, 128):
+            for allocator in _ALLOCATORS:
+                memory(net, batch_size, allocator)
 
 
 def _kills(options: argparse.Namespace, budget: Budget) -> None:

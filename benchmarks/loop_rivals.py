@@ -74,16 +74,18 @@ def macs_of(module: nn.Module, example: Tensor) -> int:
 
 
 class _Trainer:
-    """Trains with a learning rate that is constant, or falls to zero in half a cosine."""
+    """Trains with a learning rate that is constant, or falls to zero in half a cosine over all mini-batches."""
 
-    def __init__(self, batches: Iterator[tuple[Tensor, Tensor]], lr: float) -> None:
-        self._batches, self._lr = batches, lr
+    def __init__(self, batches: Iterator[tuple[Tensor, Tensor]], lr: float, length: int, cosine: bool) -> None:
+        self._batches, self._lr, self._length, self._cosine = batches, lr, length, cosine
+        self._count = 0
 
-    def train(self, module: nn.Module, number: int, cosine: bool) -> None:
+    def train(self, module: nn.Module, number: int) -> None:
         optimizer = optimizer_of(module, self._lr)  # Torch-Pruning's parameters are others after every step
         module.train()
-        for count in range(number):
-            share = count / number if cosine else 0.0
+        for _ in range(number):
+            share = self._count / self._length if self._cosine else 0.0
+            self._count += 1
             for group in optimizer.param_groups:
                 group["lr"] = self._lr * 0.5 * (1.0 + math.cos(math.pi * share))
             x, y = next(self._batches)
@@ -93,13 +95,33 @@ class _Trainer:
 
 
 def torch_pruning(
-    dense: nn.Module, images: Images, target: float, budget: Budget, seed: int, lr: float, anneal: bool, is_global: bool
+    dense: nn.Module, images: Images, target: float, budget: Budget, seed: int, lr: float, ours: bool, is_global: bool
 ) -> tuple[nn.Module, float, float]:
     """
     Prune step by step with Torch-Pruning's GroupTaylorImportance.
 
     Its steps are ratios of channels, not of multiply-adds: the ratio of each step is found by bisection, outside of the
     clock, as somebody would know it from an earlier run.
+
+    Parameters
+    ----------
+    dense : Module
+        The network; it is not changed.
+    images : Images
+        What it is trained on.
+    target : float
+        Reduction of multiply-adds.
+    budget : Budget
+        How long it is trained.
+    seed : int
+        Order of the images.
+    lr : float
+        Learning rate to begin with.
+    ours : bool
+        Whether learning rates and sizes of the steps are those of prunekit: half a cosine over all, and cubic. If not,
+        the learning rate stays, and the steps are equal.
+    is_global : bool
+        Whether channels of all layers are compared, or every layer loses the same share.
 
     Returns
     -------
@@ -110,10 +132,11 @@ def torch_pruning(
     example = images.x[:2]
     layout = layout_of(dense)
     whole = macs_of(module, example)
-    trainer = _Trainer(endless(images, budget.batch_size, seed), lr)
+    trainer = _Trainer(endless(images, budget.batch_size, seed), lr, budget.batches, cosine=ours)
+    aims = [target * _share_of(step / budget.steps, ours) for step in range(1, budget.steps + 1)]
     scoring_batches = endless(images, budget.batch_size, seed + 1000)
     seconds, scoring = 0.0, 0.0
-    for step in range(1, budget.steps + 1):
+    for aim in aims:
         start = time.perf_counter()
         module.eval().zero_grad()
         for _ in range(SCORE_BATCHES):
@@ -136,18 +159,22 @@ def torch_pruning(
                 ignored_layers=output_layers(smaller, example),
             ).step()
             one = time.perf_counter() - start
-            if 1.0 - macs_of(smaller, example) / whole >= target * step / budget.steps:
+            if 1.0 - macs_of(smaller, example) / whole >= aim:
                 high, best, took = ratio, smaller, one
             else:
                 low = ratio
         seconds += took
         module = best.to(memory_format=layout)
         start = time.perf_counter()
-        trainer.train(module, budget.step_batches, cosine=False)
+        trainer.train(module, budget.step_batches)
         seconds += time.perf_counter() - start
     start = time.perf_counter()
-    trainer.train(module, budget.final_batches, cosine=anneal)
+    trainer.train(module, budget.final_batches)
     return module, seconds + time.perf_counter() - start, scoring
+
+
+def _share_of(done: float, cubic: bool) -> float:
+    return 1.0 - (1.0 - done) ** 3 if cubic else done
 
 
 def _with_gradients(module: nn.Module) -> nn.Module:
@@ -166,8 +193,8 @@ def from_scratch(shape: nn.Module, images: Images, budget: Budget, seed: int, lr
         if callable(reset):
             reset()
     start = time.perf_counter()
-    trainer = _Trainer(endless(images, budget.batch_size, seed), lr)
-    trainer.train(module, budget.batches, cosine=True)
+    trainer = _Trainer(endless(images, budget.batch_size, seed), lr, budget.batches, cosine=True)
+    trainer.train(module, budget.batches)
     return module, time.perf_counter() - start
 
 

@@ -80,9 +80,10 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
         What the target counts: parameters, multiply-adds, filters, bytes of weights and activations, or the time of a
         forward pass, which is measured after every step on the device of the net. Time is never twice the same, so two
         fits may then differ in spite of ``random_state``.
-    step : float, {"linear", "cubic", "geometric", "one_shot"}, Schedule or callable, default=0.05
+    step : float, {"linear", "cubic", "geometric", "one_shot"}, Schedule or callable, default="cubic"
         Largest reduction per iteration, or a schedule of `prunekit.schedules`, by name or as an object, or a function
         of the number of iterations done, the reduction reached and the target, which returns the reduction to aim at.
+        ``"cubic"`` makes 10 steps, large ones first, so that most of the training is that of a small network.
     criterion : str or Criterion, default="taylor2"
         How the importance of a unit is estimated.
     score_batches : int, default=None
@@ -97,12 +98,12 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
         Epochs of training after the last step.
     final_batches : int, default=None
         Mini-batches of training after the last step, instead of ``final_epochs``.
-    lr_policy : {"anneal", "cosine", "constant", "restart"}, default="anneal"
-        What the learning rate does after the first step. ``"anneal"``: it stays while there are steps, and falls in
-        half a cosine to zero in the training after the last one. ``"cosine"``: it falls in half a cosine over all of
-        this, whatever the number of steps. ``"constant"``: it stays. ``"restart"``: learning-rate schedules among the
-        callbacks of the net begin anew after every step; with the other policies they act in the training before
-        pruning only.
+    lr_policy : {"linear", "cosine", "anneal", "constant", "restart"}, default="linear"
+        What the learning rate does after the first step. ``"linear"``, ``"cosine"``: it falls to zero, over all steps
+        and the training after the last one; a line is what Li et al. 2020 [4]_ found best for a limited training.
+        ``"anneal"``: it stays while there are steps, and falls in half a cosine in the training after the last one.
+        ``"constant"``: it stays. ``"restart"``: learning-rate schedules among the callbacks of the net begin anew after
+        every step; with the other policies they act in the training before pruning only.
     finetune_lr : float, default=None
         Learning rate to start with after the first step. None: the ``lr`` of the net.
     distill : float, default=0.0
@@ -252,6 +253,8 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
     .. [2] P. Molchanov, A. Mallya, S. Tyree, I. Frosio, J. Kautz, "Importance estimation for neural network pruning",
        CVPR 2019.
     .. [3] G. Hinton, O. Vinyals, J. Dean, "Distilling the knowledge in a neural network", arXiv:1503.02531.
+    .. [4] M. Li, E. Yumer, D. Ramanan, "Budgeted training: rethinking deep neural network training under resource
+       constraints", ICLR 2020, arXiv:1905.04753.
 
     Examples
     --------
@@ -283,14 +286,14 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
         *,
         target_reduction: float = 0.5,
         reduction_of: Quantity = "params",
-        step: float | str | Schedule | Callable[[int, float, float], float] = 0.05,
+        step: float | str | Schedule | Callable[[int, float, float], float] = "cubic",
         criterion: Any = "taylor2",
         score_batches: int | None = None,
         finetune_epochs: int = 1,
         finetune_batches: int | None = None,
         final_epochs: int = 3,
         final_batches: int | None = None,
-        lr_policy: _skorch.RatePolicy = "anneal",
+        lr_policy: _skorch.RatePolicy = "linear",
         finetune_lr: float | None = None,
         distill: float = 0.0,
         distill_temperature: float = 2.0,
@@ -685,7 +688,10 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
                 delattr(self, name)
         if result.control is None:
             warnings.warn(
-                "There is no control run, since the fit was interrupted before its end.", UserWarning, stacklevel=4
+                "There is no control run, since the fit was interrupted before its end. Fit again to have one; with "
+                "the same checkpoint the fit goes on where it was.",
+                UserWarning,
+                stacklevel=4,
             )
             return
         self.control_score_ = result.control.score

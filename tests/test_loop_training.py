@@ -68,8 +68,15 @@ def test_a_cosine_ends_at_zero_whatever_the_number_of_steps_was_thought_to_be(re
     assert rates[-1] < 0.15 * 0.05
 
 
-def test_the_last_training_anneals(recorder, table):
+def test_by_default_the_rate_falls_in_a_line_over_the_whole_run(recorder, table):
     params = {"finetune_batches": 4, "final_batches": 10, "target_reduction": 0.4}
+    pruner = quick(FrozenEstimator(recorder), step=0.1, **params).fit(*table)
+    assert pruner.n_iterations_ == 4
+    np.testing.assert_allclose(np.array(Recorder.rates)[:, 0], 0.05 * (1 - np.arange(26) / 26), rtol=1e-9)
+
+
+def test_the_last_training_anneals(recorder, table):
+    params = {"finetune_batches": 4, "final_batches": 10, "target_reduction": 0.4, "lr_policy": "anneal"}
     quick(FrozenEstimator(recorder), step=0.1, **params).fit(*table)
     rates = np.array(Recorder.rates)[:, 0]
     expected = 0.05 * np.concatenate([np.ones(16), 0.5 * (1 + np.cos(np.pi * np.arange(10) / 10))])
@@ -77,7 +84,8 @@ def test_the_last_training_anneals(recorder, table):
 
 
 def test_without_a_last_training_the_last_step_anneals(recorder, table):
-    quick(FrozenEstimator(recorder), step=0.1, finetune_batches=4, target_reduction=0.4).fit(*table)
+    params = {"finetune_batches": 4, "target_reduction": 0.4, "lr_policy": "anneal"}
+    quick(FrozenEstimator(recorder), step=0.1, **params).fit(*table)
     rates = np.array(Recorder.rates)[:, 0]
     np.testing.assert_allclose(rates[:13], 0.05)
     assert (np.diff(rates[12:]) < 0).all()
@@ -92,7 +100,7 @@ def test_a_constant_rate_ignores_the_schedules_of_the_net(dense, table):
     assert {rate for row in Recorder.rates for rate in row} == {0.05}
 
 
-@pytest.mark.parametrize("policy", ["anneal", "constant", "restart", "cosine"])
+@pytest.mark.parametrize("policy", ["linear", "anneal", "constant", "restart", "cosine"])
 def test_the_learning_rate_to_start_with(dense, table, policy):
     Recorder.rates = []
     groups = [("output*", {"lr": 0.2})]
@@ -135,7 +143,7 @@ def test_final_batches_take_the_place_of_epochs(recorder, table):
     ("params", "error", "message"),
     [
         ({"final_batches": 0}, ParameterError, r"'final_batches' .* must be an integer"),
-        ({"lr_policy": "linear"}, ParameterError, r"'lr_policy' .* must be one of 'anneal', 'cosine', 'constant', "),
+        ({"lr_policy": "step"}, ParameterError, r"'lr_policy' .* must be one of 'linear', 'cosine', 'anneal', 'const"),
         ({"finetune_lr": 0.0}, ParameterError, r"'finetune_lr' .* must be a number in \(0, inf\)"),
         ({"compaction": "never"}, ParameterError, r"'compaction' .* must be one of 'step', 'end'"),
         ({"checkpoint": 3}, ParameterTypeError, r"'checkpoint' .* must be the path of a folder or None\. Got 3"),

@@ -184,6 +184,15 @@ def test_a_torn_checkpoint_is_told(table, tmp_path):
         quick(make_net(True), checkpoint=tmp_path).fit(*table)
 
 
+def test_a_checkpoint_of_another_version_is_told(table, tmp_path, monkeypatch):
+    quick(make_net(True), checkpoint=tmp_path).fit(*table)
+    before = {path: path.read_bytes() for path in tmp_path.glob("*/*")}
+    monkeypatch.setattr("prunekit._loop.checkpoint.VERSION", 2)
+    with pytest.raises(StateError, match=r"start\.safetensors' must be .*\(format 2\). Got format 1 instead"):
+        quick(make_net(True), checkpoint=tmp_path).fit(*table)
+    assert before == {path: path.read_bytes() for path in tmp_path.glob("*/*")}
+
+
 _PROGRAM = """
     import sys
     import torch

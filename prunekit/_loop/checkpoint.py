@@ -6,7 +6,11 @@ from typing import Any
 import torch
 
 from prunekit._random import rng_state, set_rng_state
+from prunekit.exceptions import StateError
 from prunekit.io import read_state, write_state
+
+VERSION = 1
+"""Of what is in the states of a run; to be raised when their fields change."""
 
 
 class Checkpoint:
@@ -59,7 +63,7 @@ class Checkpoint:
             What `prunekit.io.write_state` takes.
         """
         self._folder.mkdir(parents=True, exist_ok=True)
-        write_state(self._path(name), state)
+        write_state(self._path(name), {"version": VERSION, "state": state})
 
     def read(self, name: str) -> Any:
         """
@@ -80,10 +84,19 @@ class Checkpoint:
         StateError
             If the file is not whole, or not one of this version.
         """
+        path = self._path(name)
         try:
-            return read_state(self._path(name))
+            kept = read_state(path)
         except FileNotFoundError:
             return None
+        version = kept.get("version") if isinstance(kept, dict) else None
+        if version != VERSION:
+            raise StateError(
+                f"'{path}' must be of a run that this version of prunekit began (format {VERSION}). Got format "
+                f"{version!r} instead. End the run with the version that began it, or remove the folder "
+                f"'{self._folder}' to begin anew."
+            )
+        return kept["state"]
 
     def _path(self, name: str) -> Path:
         return self._folder / f"{name}.safetensors"

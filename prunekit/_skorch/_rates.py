@@ -1,6 +1,7 @@
 """Learning rates of the fine-tuning."""
 
 import math
+from collections.abc import Callable
 from typing import Any, Literal
 
 from skorch import NeuralNet
@@ -8,9 +9,17 @@ from skorch.callbacks import Callback
 
 from prunekit._skorch._nets import param_groups
 
-RatePolicy = Literal["anneal", "cosine", "constant", "restart"]
-RATE_POLICIES: tuple[RatePolicy, ...] = ("anneal", "cosine", "constant", "restart")
-"""What the learning rate does: a cosine in the last phase, or over the run, nothing, what the net's schedules do."""
+RatePolicy = Literal["linear", "cosine", "anneal", "constant", "restart"]
+RATE_POLICIES: tuple[RatePolicy, ...] = ("linear", "cosine", "anneal", "constant", "restart")
+"""What the learning rate does: a line or a cosine over the run, a cosine in the last phase, nothing, what the net's
+schedules do."""
+
+_FACTORS: dict[RatePolicy, Callable[[float], float]] = {
+    "linear": lambda done: 1.0 - done,
+    "cosine": lambda done: 0.5 * (1.0 + math.cos(math.pi * done)),
+    "anneal": lambda done: 0.5 * (1.0 + math.cos(math.pi * done)),
+}
+"""Of the learning rate, by how much of the span is done."""
 
 
 class Rates(Callback):
@@ -19,7 +28,7 @@ class Rates(Callback):
 
     Parameters
     ----------
-    policy : {"anneal", "cosine", "constant", "restart"}
+    policy : {"linear", "cosine", "anneal", "constant", "restart"}
         What they do.
     start : float or None
         Learning rate to begin with, in place of the net's ``lr``; those of other parameter groups change in proportion.
@@ -66,10 +75,10 @@ class Rates(Callback):
 
     def on_batch_begin(self, net: NeuralNet, batch: Any = None, training: bool = False, **kwargs: Any) -> None:
         """Set the learning rates for a mini-batch."""
-        if not training or self._policy not in ("anneal", "cosine"):
+        if not training or self._policy not in _FACTORS:
             return
         start, end = self._span
         done = start + (end - start) * min(self._count / max(self._length, 1), 1.0)
         self._count += 1
         for group in param_groups(net):
-            group["lr"] = group["initial_lr"] * 0.5 * (1.0 + math.cos(math.pi * done))
+            group["lr"] = group["initial_lr"] * _FACTORS[self._policy](done)

@@ -2,8 +2,12 @@
 
 import os
 import secrets
+import time
 from contextlib import suppress
 from pathlib import Path
+
+_SECONDS_LEFT_ALONE = 3600.0
+"""Another process may be at work on a younger file."""
 
 
 def write_atomically(target: Path, content: bytes) -> None:
@@ -13,13 +17,16 @@ def write_atomically(target: Path, content: bytes) -> None:
     Parameters
     ----------
     target : Path
-        The file; folders that are missing are made. What a process that was killed has left beside it is removed.
+        The file; folders that are missing are made. What a process that was killed has left beside it is removed
+        once it is an hour old.
     content : bytes
         What to write.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     for left in target.parent.glob(f".{target.name}.*.part"):
-        left.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):
+            if time.time() - left.stat().st_mtime > _SECONDS_LEFT_ALONE:
+                left.unlink()
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
     try:
         with temporary.open("xb") as file:

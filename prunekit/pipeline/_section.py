@@ -8,6 +8,8 @@ from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
 UNKNOWN_KEY = "unknown_key"
 UNKNOWN_NAME = "unknown_name"
+BRANCHES = ("<number>", "<name>")
+"""What pydantic puts into the place of an error in a value that may be a number or a name."""
 
 
 class Section(BaseModel):

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from prunekit.pipeline._problems import KeyPath, Problem, dotted, either, file_error, near_match, shown
-from prunekit.pipeline._section import UNKNOWN_KEY, UNKNOWN_NAME
+from prunekit.pipeline._section import BRANCHES, UNKNOWN_KEY, UNKNOWN_NAME
 from prunekit.pipeline._yaml import Document, read_document
 from prunekit.pipeline.schema import Experiment
 
@@ -44,6 +44,8 @@ def load_experiment(path: str | Path) -> Experiment:
 
 def _problem(error: ErrorDetails, document: Document) -> Problem:
     key_path: KeyPath = error["loc"]
+    if key_path[-1:] and key_path[-1] in BRANCHES and key_path not in document.lines:
+        key_path = key_path[:-1]
     if error["type"] == UNKNOWN_NAME and key_path[-1] == "name" and key_path not in document.lines:
         key_path = key_path[:-1]  # the short form, `optimizer: Adam`
     describe = _SENTENCES.get(error["type"], lambda ctx: f"must be right: {error['msg']}.")

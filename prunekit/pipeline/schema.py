@@ -2,14 +2,16 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Discriminator, Field, Tag
 from pydantic_core import PydanticCustomError
 
 from prunekit.importance import CRITERIA
-from prunekit.pipeline._section import UNKNOWN_NAME, Section
+from prunekit.pipeline._section import BRANCHES, UNKNOWN_NAME, Section
 from prunekit.pipeline.registry import Chosen, Registered
 
 __all__ = ["ComputeSection", "DataSection", "Experiment", "NetSection", "OutputsSection", "PruneSection"]
+
+_NUMBER, _NAME = BRANCHES
 
 PositiveInt = Annotated[int, Field(ge=1)]
 OpenFraction = Annotated[float, Field(gt=0, lt=1)]
@@ -20,6 +22,13 @@ def _known_criterion(name: str) -> str:
         context = {"kind": "criterion", "known": list(CRITERIA)}
         raise PydanticCustomError(UNKNOWN_NAME, "unknown criterion", context)
     return name
+
+
+Step = Annotated[
+    Annotated[float, Field(gt=0, le=1), Tag(_NUMBER)]
+    | Annotated[Literal["linear", "cubic", "geometric", "one_shot"], Tag(_NAME)],
+    Discriminator(lambda step: _NAME if isinstance(step, str) else _NUMBER),
+]
 
 
 class DataSection(Section):
@@ -93,14 +102,14 @@ class PruneSection(Section):
 
     target_reduction: OpenFraction = 0.5
     reduction_of: Literal["params", "macs", "filters", "memory", "latency"] = "params"
-    step: float = Field(0.05, gt=0, le=1)
+    step: Step = "cubic"
     criterion: Annotated[str, AfterValidator(_known_criterion)] = "taylor2"
     score_batches: PositiveInt | None = None
     finetune_epochs: int = Field(1, ge=0)
     finetune_batches: PositiveInt | None = None
     final_epochs: int = Field(3, ge=0)
     final_batches: PositiveInt | None = None
-    lr_policy: Literal["anneal", "cosine", "constant", "restart"] = "anneal"
+    lr_policy: Literal["linear", "cosine", "anneal", "constant", "restart"] = "linear"
     finetune_lr: float | None = Field(None, gt=0)
     compaction: Literal["step", "end"] = "step"
     distill: float = Field(0.0, ge=0, le=1)

@@ -89,6 +89,22 @@ def test_a_view_is_written_without_what_it_is_a_view_of(tmp_path):
     assert path.stat().st_size < 2000
 
 
+def make_old(*paths):
+    two_hours_ago = time.time() - 7200
+    for path in paths:
+        os.utime(path, (two_hours_ago, two_hours_ago))
+
+
+def test_what_a_killed_process_left_is_removed_but_not_what_another_writes_now(tmp_path):
+    old, young = (tmp_path / f".a.{name}.part" for name in ("old", "young"))
+    for path in (old, young):
+        path.write_bytes(b"half")
+    make_old(old)
+    write_state(tmp_path / "a", 1)
+    assert not old.exists()
+    assert young.exists()
+
+
 def test_random_states_come_back(tmp_path):
     state = {"python": random.getstate(), "numpy": tuple(np.random.get_state())}  # noqa: NPY002
     found = read_state(write_state(tmp_path / "a", state))
@@ -202,5 +218,6 @@ def test_a_writer_that_is_killed(tmp_path):
         process.wait()
         state = read_state(path)
         assert (state["x"] == state["number"]).all()
+    make_old(*path.parent.glob(".*.part"))
     write_state(path, 0)
     assert [one.name for one in path.parent.iterdir()] == ["a.safetensors"]  # nothing is left of those
