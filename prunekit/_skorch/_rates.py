@@ -14,10 +14,15 @@ RATE_POLICIES: tuple[RatePolicy, ...] = ("linear", "cosine", "anneal", "constant
 """What the learning rate does: a line or a cosine over the run, a cosine in the last phase, nothing, what the net's
 schedules do."""
 
+
+def _half_cosine(done: float) -> float:
+    return 0.5 * (1.0 + math.cos(math.pi * done))
+
+
 _FACTORS: dict[RatePolicy, Callable[[float], float]] = {
     "linear": lambda done: 1.0 - done,
-    "cosine": lambda done: 0.5 * (1.0 + math.cos(math.pi * done)),
-    "anneal": lambda done: 0.5 * (1.0 + math.cos(math.pi * done)),
+    "cosine": _half_cosine,
+    "anneal": _half_cosine,
 }
 """Of the learning rate, by how much of the span is done."""
 
