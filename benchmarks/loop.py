@@ -6,7 +6,6 @@ Run ``python -m benchmarks.loop --part accuracy``; see ``benchmarks/README.md``.
 
 import argparse
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -32,6 +31,7 @@ from benchmarks.importance_nets import CACHE, Images, Recipe, Trained, trained, 
 from benchmarks.loop_rivals import Budget, accuracy, from_scratch, layout_of, macs_of, torch_pruning
 from benchmarks.zoo import describe_part
 from prunekit import TaylorPruner
+from prunekit._loop.history import peak_memory_bytes
 from prunekit.cost import measure_latency_ms
 from prunekit.importance import Random
 from prunekit.schedules import CubicSchedule
@@ -430,7 +430,7 @@ def one_memory(net: str, what: str, batch_size: int) -> None:
 
 
 def _peak_mb() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return peak_memory_bytes(torch.device("cpu")) / 2**20
 
 
 # -- kills ------------------------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from benchmarks.importance_nets import Images
 from benchmarks.zoo_torch_pruning import output_layers
 from prunekit.cost import CostModel
+from prunekit.schedules import CubicSchedule
 from prunekit.tracing import Inputs, UnitGraph, trace
 
 SCORE_BATCHES = 20
@@ -118,8 +119,8 @@ def torch_pruning(
     lr : float
         Learning rate to begin with.
     ours : bool
-        Whether learning rates and sizes of the steps are those of prunekit: half a cosine over all, and cubic. If not,
-        the learning rate stays, and the steps are equal.
+        Whether the steps are those of prunekit, large ones first, and the learning rate falls to zero over all of it,
+        in half a cosine where prunekit's falls in a line. If not, the learning rate stays, and the steps are equal.
     is_global : bool
         Whether channels of all layers are compared, or every layer loses the same share.
 
@@ -133,7 +134,8 @@ def torch_pruning(
     layout = layout_of(dense)
     whole = macs_of(module, example)
     trainer = _Trainer(endless(images, budget.batch_size, seed), lr, budget.batches, cosine=ours)
-    aims = [target * _share_of(step / budget.steps, ours) for step in range(1, budget.steps + 1)]
+    schedule = CubicSchedule(budget.steps, exponent=3.0 if ours else 1.0)
+    aims = [schedule.next_reduction(step, 0.0, target) for step in range(budget.steps)]
     scoring_batches = endless(images, budget.batch_size, seed + 1000)
     seconds, scoring = 0.0, 0.0
     for aim in aims:
@@ -171,10 +173,6 @@ def torch_pruning(
     start = time.perf_counter()
     trainer.train(module, budget.final_batches)
     return module, seconds + time.perf_counter() - start, scoring
-
-
-def _share_of(done: float, cubic: bool) -> float:
-    return 1.0 - (1.0 - done) ** 3 if cubic else done
 
 
 def _with_gradients(module: nn.Module) -> nn.Module:

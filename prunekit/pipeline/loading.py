@@ -44,7 +44,7 @@ def load_experiment(path: str | Path) -> Experiment:
 
 def _problem(error: ErrorDetails, document: Document) -> Problem:
     key_path: KeyPath = error["loc"]
-    if key_path[-1:] and key_path[-1] in BRANCHES and key_path not in document.lines:
+    if key_path and key_path[-1] in BRANCHES and key_path not in document.lines:
         key_path = key_path[:-1]
     if error["type"] == UNKNOWN_NAME and key_path[-1] == "name" and key_path not in document.lines:
         key_path = key_path[:-1]  # the short form, `optimizer: Adam`
