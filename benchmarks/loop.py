@@ -30,12 +30,12 @@ from benchmarks import importance_nets
 from benchmarks.importance_nets import CACHE, Images, Recipe, Trained, trained, vgg
 from benchmarks.loop_rivals import Budget, accuracy, from_scratch, layout_of, macs_of, torch_pruning
 from benchmarks.zoo import describe_part
+from benchmarks.zoo_models import LISTS
 from prunekit import TaylorPruner
 from prunekit._loop.history import peak_memory_bytes
 from prunekit.cost import measure_latency_ms
 from prunekit.importance import Random
 from prunekit.schedules import CubicSchedule
-from tests.torchvision_shim import torchvision_models
 
 RESULTS = Path(__file__).parent / "results"
 SEEDS = (0, 1, 2)
@@ -281,14 +281,15 @@ def wide_resnet() -> nn.Module:
     )
 
 
-def _of_torchvision(name: str) -> Callable[[], nn.Module]:
-    return lambda: getattr(torchvision_models(), name)()
+def _of_zoo(name: str) -> Callable[[], nn.Module]:
+    build = LISTS["torchvision"][name]
+    return lambda: build()[0]
 
 
 _TIMES = {1: 60, 32: 15}
 """Forward passes that are timed, by batch size."""
 WIDE: dict[str, Callable[[], nn.Module]] = {"wide vgg": wide_vgg, "wide resnet": wide_resnet}
-TIMED = WIDE | {name: _of_torchvision(name) for name in ("resnet18", "vgg16_bn")}
+TIMED = WIDE | {name: _of_zoo(name) for name in ("resnet18", "vgg16_bn")}
 
 
 def _pictures(net: str, cache: Path) -> Images:
