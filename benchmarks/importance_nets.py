@@ -245,12 +245,12 @@ class _Residual(nn.Module):
         return F.relu(self.norm2(self.conv2(F.relu(self.norm1(self.conv1(x))))) + self.shortcut(x))
 
 
-def resnet20() -> nn.Module:
-    """Return ResNet-20 for images of 32x32 (He et al. 2016, section 4.2), with projections where the width changes."""
+def resnet20(n_in: int = 3) -> nn.Module:
+    """Return ResNet-20 for small images (He et al. 2016, section 4.2), with projections where the width changes."""
     widths = [16, 16, 16, 16, 32, 32, 32, 64, 64, 64]
-    blocks = [_Residual(n_in, width) for n_in, width in pairwise(widths)]
+    blocks = [_Residual(before, width) for before, width in pairwise(widths)]
     return nn.Sequential(
-        *(nn.Conv2d(3, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU(), *blocks),
+        *(nn.Conv2d(n_in, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU(), *blocks),
         *(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10)),
     )
 

@@ -15,6 +15,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from skorch import NeuralNetClassifier
 from torch import nn
 
 from benchmarks import importance_nets
-from benchmarks.importance_nets import CACHE, Images, Recipe, Trained, trained, vgg
+from benchmarks.importance_nets import CACHE, Images, Recipe, Trained, resnet20, trained
 from benchmarks.loop_rivals import Budget, accuracy, from_scratch, layout_of, macs_of, torch_pruning
 from benchmarks.zoo import describe_part
 from benchmarks.zoo_models import LISTS
@@ -49,18 +50,28 @@ CONSTANT_LR = 0.01
 _PACKAGES = ("torch", "torch-pruning", "scikit-learn", "skorch", "numpy")
 
 
-def resnet8() -> nn.Module:
-    """Return ResNet-20 with half the channels for images of 28x28."""
-    widths = [8, 8, 8, 8, 16, 16, 16, 32, 32, 32]
-    blocks = [importance_nets._Residual(n_in, width) for n_in, width in pairwise(widths)]
-    return nn.Sequential(
-        *(nn.Conv2d(1, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8), nn.ReLU(), *blocks),
-        *(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(32, 10)),
-    )
+def _vgg(*stages: tuple[int, int]) -> nn.Module:
+    """Return stages of so many channels and layers, with the image halved after each of the first three."""
+    layers: list[nn.Module] = []
+    n_in = 1
+    for number, (width, depth) in enumerate(stages):
+        for _ in range(depth):
+            layers += [nn.Conv2d(n_in, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU()]
+            n_in = width
+        if number < 3:
+            layers.append(nn.MaxPool2d(2))
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(n_in, 10))
 
 
-NETS = {"vgg": vgg, "resnet8": resnet8}
-importance_nets.RECIPES["resnet8"] = Recipe(resnet8, importance_nets._fashion_images, 2, 0.1)
+def vgg16() -> nn.Module:
+    """Return VGG-16 (Simonyan and Zisserman 2015) with batch norm, a quarter of its channels and one linear layer."""
+    return _vgg((16, 2), (32, 2), (64, 3), (128, 3), (128, 3))
+
+
+NETS: dict[str, Callable[[], nn.Module]] = {"vgg16": vgg16, "fashion-resnet20": partial(resnet20, 1)}
+importance_nets.RECIPES |= {
+    name: Recipe(build, importance_nets._fashion_images, epochs=2, lr=0.1) for name, build in NETS.items()
+}
 
 
 @dataclass
@@ -121,6 +132,7 @@ OWN_ARMS: dict[str, dict[str, Any]] = {
     "prunekit": {},
     "prunekit distilled": DISTILLED,
     "prunekit masked": {"compaction": "end"},
+    "prunekit taylor2": {"criterion": "taylor2"},
     "random": RANDOM,
     "random distilled": RANDOM | DISTILLED,
 }
@@ -129,13 +141,15 @@ RIVAL_ARMS: dict[str, dict[str, Any]] = {
     "torch-pruning global": {"lr": CONSTANT_LR, "ours": False, "is_global": True},
     "torch-pruning local, our course": {"lr": LR, "ours": True, "is_global": False},
 }
+_TIMES_OF = {"prunekit masked": (4,), "prunekit taylor2": (4, 8)}
+"""Arms that are run for some sizes only."""
 ARMS = (*OWN_ARMS, *RIVAL_ARMS, "scratch")
 
 
 def case_of(net: str, seed: int, cache: Path) -> Trained:
     """Return a trained network in the memory format that it is trained on in."""
     case = trained(net, seed, cache)
-    if net == "resnet8":
+    if net == "fashion-resnet20":
         # In channels_last, the backward pass of 1x1 convolutions with a stride and few channels, such as pruned ones,
         # writes out of bounds in PyTorch 2.13 on a CPU.
         case.module.to(memory_format=torch.contiguous_format)
@@ -262,14 +276,7 @@ class Latency:
 
 def wide_vgg() -> nn.Module:
     """Return a network of more channels, as they are where latency matters."""
-    layers: list[nn.Module] = []
-    n_in = 1
-    for width in (64, 128, 256):
-        for _ in range(2):
-            layers += [nn.Conv2d(n_in, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU()]
-            n_in = width
-        layers.append(nn.MaxPool2d(2))
-    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(n_in, 10))
+    return _vgg((64, 2), (128, 2), (256, 2))
 
 
 def wide_resnet() -> nn.Module:
@@ -471,7 +478,7 @@ def kills(number: int, cache: Path) -> None:
         whole, resumed = (torch.load(Path(folder) / f"{name}.pt", weights_only=True) for name in ("whole", "killed"))
         plans = [(Path(folder) / f"{name}.json").read_text(encoding="utf-8") for name in ("whole", "killed")]
     equal = whole.keys() == resumed.keys() and all(torch.equal(whole[name], resumed[name]) for name in whole)
-    row = Kills("vgg", killed, seconds, plans[0] == plans[1], equal)
+    row = Kills("vgg16", killed, seconds, plans[0] == plans[1], equal)
     print(row, flush=True)
     write("kills", [row], ("net",))
 
@@ -482,8 +489,8 @@ def _kill_command(folder: Path, name: str, cache: Path) -> list[str]:
 
 def one_kill(folder: Path, name: str, cache: Path) -> None:
     """Run to the end, from a checkpoint if there is one, and write weights and plan."""
-    case = case_of("vgg", 0, cache)
-    pruner = pruner_of("vgg", case, 0.75, Budget(24, 8, 40), 0, checkpoint=folder / f"checkpoint-{name}")
+    case = case_of("vgg16", 0, cache)
+    pruner = pruner_of("vgg16", case, 0.75, Budget(24, 8, 40), 0, checkpoint=folder / f"checkpoint-{name}")
     pruner.fit(case.train.x[:4096], case.train.y[:4096])
     torch.save(pruner.estimator_.module_.state_dict(), folder / f"{name}.pt")
     (folder / f"{name}.json").write_text(pruner.plan_.to_json(), encoding="utf-8")
@@ -541,7 +548,7 @@ def _accuracy(options: argparse.Namespace, budget: Budget) -> None:
     for seed in options.seed:
         for net in options.net:
             for times in options.times:
-                arms = options.arm or [arm for arm in ARMS if arm != "prunekit masked" or times == 4]
+                arms = options.arm or [arm for arm in ARMS if times in _TIMES_OF.get(arm, TARGETS)]
                 accuracy_runs(net, seed, times, arms, budget, options.cache)
 
 

@@ -3,7 +3,7 @@
 import copy
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 
@@ -74,21 +74,28 @@ def macs_of(module: nn.Module, example: Tensor) -> int:
     return CostModel(module, graph).of("macs", none)
 
 
-class _Trainer:
-    """Trains with a learning rate that is constant, or falls to zero in half a cosine over all mini-batches."""
+_FACTORS: dict[str, Callable[[float], float]] = {
+    "constant": lambda done: 1.0,
+    "linear": lambda done: 1.0 - done,
+    "cosine": lambda done: 0.5 * (1.0 + math.cos(math.pi * done)),
+}
+"""Of the learning rate, by the share of the mini-batches that is done."""
 
-    def __init__(self, batches: Iterator[tuple[Tensor, Tensor]], lr: float, length: int, cosine: bool) -> None:
-        self._batches, self._lr, self._length, self._cosine = batches, lr, length, cosine
+
+class _Trainer:
+    """Trains with a learning rate that is constant, or falls to zero over all mini-batches."""
+
+    def __init__(self, batches: Iterator[tuple[Tensor, Tensor]], lr: float, length: int, policy: str) -> None:
+        self._batches, self._lr, self._length, self._factor = batches, lr, length, _FACTORS[policy]
         self._count = 0
 
     def train(self, module: nn.Module, number: int) -> None:
         optimizer = optimizer_of(module, self._lr)  # Torch-Pruning's parameters are others after every step
         module.train()
         for _ in range(number):
-            share = self._count / self._length if self._cosine else 0.0
-            self._count += 1
             for group in optimizer.param_groups:
-                group["lr"] = self._lr * 0.5 * (1.0 + math.cos(math.pi * share))
+                group["lr"] = self._lr * self._factor(self._count / self._length)
+            self._count += 1
             x, y = next(self._batches)
             optimizer.zero_grad()
             F.cross_entropy(module(x), y).backward()
@@ -119,8 +126,8 @@ def torch_pruning(
     lr : float
         Learning rate to begin with.
     ours : bool
-        Whether the steps are those of prunekit, large ones first, and the learning rate falls to zero over all of it,
-        in half a cosine where prunekit's falls in a line. If not, the learning rate stays, and the steps are equal.
+        Whether the steps are those of prunekit, large ones first, and the learning rate falls to zero in a line over
+        all of it. If not, the learning rate stays, and the steps are equal.
     is_global : bool
         Whether channels of all layers are compared, or every layer loses the same share.
 
@@ -133,7 +140,7 @@ def torch_pruning(
     example = images.x[:2]
     layout = layout_of(dense)
     whole = macs_of(module, example)
-    trainer = _Trainer(endless(images, budget.batch_size, seed), lr, budget.batches, cosine=ours)
+    trainer = _Trainer(endless(images, budget.batch_size, seed), lr, budget.batches, "linear" if ours else "constant")
     schedule = CubicSchedule(budget.steps, exponent=3.0 if ours else 1.0)
     aims = [schedule.next_reduction(step, 0.0, target) for step in range(budget.steps)]
     scoring_batches = endless(images, budget.batch_size, seed + 1000)
@@ -191,7 +198,7 @@ def from_scratch(shape: nn.Module, images: Images, budget: Budget, seed: int, lr
         if callable(reset):
             reset()
     start = time.perf_counter()
-    trainer = _Trainer(endless(images, budget.batch_size, seed), lr, budget.batches, cosine=True)
+    trainer = _Trainer(endless(images, budget.batch_size, seed), lr, budget.batches, "cosine")
     trainer.train(module, budget.batches)
     return module, time.perf_counter() - start
 

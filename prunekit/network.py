@@ -809,8 +809,7 @@ class PrunableNetwork(nn.Module):
     def _reduction_of(self, resource: Quantity, removed: NDArray[np.bool_]) -> float:
         if resource == "latency":
             return self._latency.reduction(removed)
-        dense = self._costs.of(resource, np.zeros_like(removed))
-        return 1.0 - self._costs.of(resource, removed) / dense if dense else 0.0
+        return self._costs.reduction(resource, removed)
 
     def _compacted(self) -> nn.Module:
         with self._bare():

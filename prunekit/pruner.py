@@ -84,8 +84,8 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
         Largest reduction per iteration, or a schedule of `prunekit.schedules`, by name or as an object, or a function
         of the number of iterations done, the reduction reached and the target, which returns the reduction to aim at.
         ``"cubic"`` makes 10 steps, large ones first, so that most of the training is that of a small network.
-    criterion : str or Criterion, default="taylor2"
-        How the importance of a unit is estimated.
+    criterion : str or Criterion, default="taylor"
+        How the importance of a unit is estimated: a name of ``prunekit.importance.CRITERIA`` or an object.
     score_batches : int, default=None
         Number of mini-batches of the scoring pass before the first step, and before every step if there is no
         fine-tuning. None: one pass over the training data. Later scores come with the fine-tuning and cost no pass.
@@ -220,17 +220,18 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
 
     Notes
     -----
-    With the default criterion, the importance of a unit :math:`u` is the second-order estimate
+    With the default criterion [2]_, the importance of a unit :math:`u` is the squared first-order estimate
 
-    .. math:: I_u = -\operatorname{mean}_n g_{n,u} + \tfrac12 \operatorname{mean}_n g_{n,u}^2, \qquad
-        \operatorname{mean}_n g_{n,u} = \sum_{w \in C_u} w \, \partial L / \partial w
+    .. math:: I_u = \operatorname{mean}_b S_{b,u}^2, \qquad
+        S_{b,u} = \sum_{w \in C_u} w \, \partial L_b / \partial w
 
-    where :math:`g_{n,u}` is the derivative of the loss of example :math:`n` with respect to a factor on the channels of
-    the unit, and :math:`C_u` are the weights that read them. Removing the unit is exactly setting the factor, or these
-    weights, to zero. Two units that go together add :math:`\operatorname{mean}_n g_{n,u} g_{n,v}`, and they are chosen
-    one after the other with that in mind; see `prunekit.importance.Taylor2`. Importances are divided by what the
-    removal of the unit saves of the target's resource (``per``). The criteria of [1]_ and [2]_ are
-    ``"taylor_activation"`` and ``"taylor"``.
+    where :math:`L_b` is the loss of mini-batch :math:`b` and :math:`C_u` are the weights that read the channels of the
+    unit: removing it is exactly setting them to zero. Importances are divided by what the removal of the unit saves of
+    the target's resource (``per``).
+
+    Where a network is fine-tuned after every step, this is as good as ``"taylor2"`` or better. ``"taylor2"`` predicts
+    the loss right after a removal better and knows what units do together: take it for large steps with little or no
+    fine-tuning. ``"taylor_activation"`` is the criterion of [1]_.
 
     The scoring pass runs with the running statistics of batch norm and without dropout layers. Of a longer fine-tuning
     about 2048 examples are scored, or 64 mini-batches if the criterion looks at no single examples.
@@ -287,7 +288,7 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
         target_reduction: float = 0.5,
         reduction_of: Quantity = "params",
         step: float | str | Schedule | Callable[[int, float, float], float] = "cubic",
-        criterion: Any = "taylor2",
+        criterion: Any = "taylor",
         score_batches: int | None = None,
         finetune_epochs: int = 1,
         finetune_batches: int | None = None,

@@ -84,6 +84,7 @@ class CostModel:
         for axis in graph.axes:
             self._axes.setdefault(axis.tensor, {})[axis.dim] = axis.labels
         self._producers = np.flatnonzero(graph.producers)
+        self._dense: dict[Resource, int] = {}
 
     def measure(self, removed: NDArray[np.bool_]) -> Costs:
         """
@@ -126,6 +127,27 @@ class CostModel:
         if resource == "filters":
             return int(kept[self._producers].sum())
         return self.weight_bytes(kept) + self._peak_activation_bytes(kept)
+
+    def reduction(self, resource: Resource, removed: NDArray[np.bool_]) -> float:
+        """
+        Return the fraction of one of the costs that goes with some units.
+
+        Parameters
+        ----------
+        resource : {"params", "macs", "filters", "memory"}
+            Of what.
+        removed : ndarray of bool, shape (n_units,)
+            Removed units.
+
+        Returns
+        -------
+        float
+            In [0, 1]; 0 where the dense network has no such costs.
+        """
+        if resource not in self._dense:
+            self._dense[resource] = self.of(resource, np.zeros_like(removed))
+        dense = self._dense[resource]
+        return 1.0 - self.of(resource, removed) / dense if dense else 0.0
 
     def savings(self, resource: Resource, removed: NDArray[np.bool_]) -> NDArray[np.float64]:
         """

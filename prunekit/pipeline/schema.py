@@ -103,7 +103,7 @@ class PruneSection(Section):
     target_reduction: OpenFraction = 0.5
     reduction_of: Literal["params", "macs", "filters", "memory", "latency"] = "params"
     step: Step = "cubic"
-    criterion: Annotated[str, AfterValidator(_known_criterion)] = "taylor2"
+    criterion: Annotated[str, AfterValidator(_known_criterion)] = "taylor"
     score_batches: PositiveInt | None = None
     finetune_epochs: int = Field(1, ge=0)
     finetune_batches: PositiveInt | None = None

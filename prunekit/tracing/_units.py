@@ -19,6 +19,9 @@ from prunekit.tracing._trace import Axis, HeldAxis, Trace
 Role = Literal["producer", "inner", "consumer"]
 BoolArray = NDArray[np.bool_]
 
+_PlainLabels = tuple[tuple[int, IntArray], ...]
+"""Dimensions of a tensor, each with the labels along it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Slice:
@@ -113,6 +116,7 @@ class UnitGraph:
         self._freeze_whole_axes()
         self.unit_of_component = self._number_units()
         self.unit_of_label: IntArray = self.unit_of_component[self.component]
+        self._plain: dict[int, _PlainLabels | None] = {}
 
     @property
     def n_units(self) -> int:
@@ -243,17 +247,35 @@ class UnitGraph:
             Shape after compaction.
         """
         shape = list(tensor.shape)
+        plain = self._plain_labels(tensor)
+        if plain is not None:
+            for dim, labels in plain:
+                shape[dim] = int(np.count_nonzero(kept[labels]))
+            return tuple(shape)
         masks: dict[int, BoolArray] = {}
         for factor in self.trace.store[tensor]:
             stays = kept[left_padded(factor, len(shape)).numpy()]
-            dims = tracked(factor)
-            for dim in dims:
+            for dim in tracked(factor):
                 others = tuple(axis for axis in range(len(shape)) if axis != dim)
                 own = stays.any(axis=others)
                 masks[dim] = masks[dim] & own if dim in masks else own
         for dim, mask in masks.items():
             shape[dim] = int(mask.sum())
         return tuple(shape)
+
+    def _plain_labels(self, tensor: Tensor) -> _PlainLabels | None:
+        """Return the labels along each dimension, None where a factor lies along several or several along one."""
+        if id(tensor) not in self._plain:  # the store keeps all tensors of the runs alive
+            factors = self.trace.store[tensor]
+            dims = [[dim + tensor.dim() - factor.dim() for dim in tracked(factor)] for factor in factors]
+            flat = [dim for own in dims for dim in own]
+            is_plain = all(len(own) <= 1 for own in dims) and len(set(flat)) == len(flat)
+            self._plain[id(tensor)] = (
+                tuple((own[0], factor.reshape(-1).numpy()) for own, factor in zip(dims, factors, strict=True) if own)
+                if is_plain
+                else None
+            )
+        return self._plain[id(tensor)]
 
     def kept_part(self, factor: Tensor, kept: BoolArray) -> IntArray:
         """
