@@ -500,8 +500,8 @@ class PrunableNetwork(nn.Module):
             Fraction of the dense network that is to be gone, in [0, 1).
         of : {"params", "macs", "filters", "memory", "latency"}, default="params"
             Of what. For latency, a table of timed layers tells how many units may be enough, and a few such choices are
-            measured, as in `reduction`, until one is at the aim or up to 0.02 above it, or none is nearer. Each takes
-            half a second to two seconds, longer for slow networks.
+            measured, as in `reduction`, until one is at the aim or above it by up to 2 % of the time that is to be
+            left, or none is nearer. Each takes half a second to two seconds, longer for slow networks.
         max_to_prune : int, default=None
             How many units to mask at most, though the reduction is not reached. None: as many as it takes.
 

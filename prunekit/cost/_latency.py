@@ -83,7 +83,11 @@ def latency_ratio(module: nn.Module, reference: nn.Module, inputs: Any, *, max_s
             expected = _time_ms(reference, example)
             ratios.append(_time_ms(module, example) / max(expected, 1e-6))
             seconds = time.perf_counter() - start
-            if len(ratios) % 9 == 0 and seconds >= max_seconds / 4 and _error_of_median(ratios) < 0.005:
+            if (
+                len(ratios) % 9 == 0
+                and seconds >= max_seconds / 4
+                and _error_of_median(ratios) < 0.005 * np.median(ratios)
+            ):
                 break
     return float(np.median(ratios))
 

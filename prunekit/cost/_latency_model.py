@@ -17,8 +17,11 @@ FloatArray = NDArray[np.float64]
 
 _SHARES = (0.0, 0.3, 0.6, 1.0)
 """Of the units that may go: at which sizes layers are timed. Few layers then have a round number of filters."""
-_TOLERANCE = 0.02
-"""By how much a measured reduction may exceed what was aimed at before a closer one is looked for."""
+_TOLERANCE, _LEAST_TOLERANCE = 0.02, 0.005
+"""By how much a measured reduction may exceed what was aimed at before a closer one is looked for: a part of the time
+that is to be left, and what can be measured."""
+_AGREEING = 3
+"""How often a candidate that fits is measured."""
 _ROUNDS, _BY_TABLE = 8, 3
 """How many candidates are looked at in the search for one aim, and how many of them the table proposes."""
 _TABLE_US, _MIN_PASSES, _MAX_PASSES = 3e5, 5, 50
@@ -140,10 +143,11 @@ class LatencyModel:
         -----
         The search corrects the table: what it predicts is mapped to what was measured by the line through the nearest
         candidates below and above the aim, or through the present network and the smallest one. If that does not lead
-        there soon, the number of units takes the place of the table. A candidate that fits is measured a second time,
-        one that exceeds the aim though nothing is nearer up to three times, and the median counts.
+        there soon, the number of units takes the place of the table. A candidate that fits, or exceeds the aim though
+        nothing is nearer, is measured up to three times, and the median counts.
         """
-        last, best, margin = removed, None, _TOLERANCE / 2
+        tolerance = max(_TOLERANCE * (1.0 - aim), _LEAST_TOLERANCE)
+        last, best, margin = removed, None, tolerance / 2
         if self.reduction(removed) >= aim:
             return removed
         for number in range(_ROUNDS):
@@ -156,20 +160,20 @@ class LatencyModel:
                 if number >= _BY_TABLE or best is None:
                     break  # there is nothing between
                 continue
-            if aim <= self.reduction(chosen) <= aim + _TOLERANCE:  # perhaps by luck
-                self._measure(chosen)
+            while aim <= self.reduction(chosen) <= aim + tolerance and self._times_measured(chosen) < _AGREEING:
+                self._measure(chosen)  # perhaps by luck
             reached = self.reduction(chosen)
             if reached >= aim:
                 best = chosen
-                if reached <= aim + _TOLERANCE:
+                if reached <= aim + tolerance:
                     break
             elif best is None and not is_enough(chosen):  # no more may go
                 return chosen
             else:
-                last, margin = chosen, margin + _TOLERANCE / 2
+                last, margin = chosen, margin + tolerance / 2
         if best is None:
             return last
-        while self.reduction(best) > aim + _TOLERANCE and len(self._measured[best.tobytes()]) < 3:
+        while self.reduction(best) > aim + tolerance and self._times_measured(best) < _AGREEING:
             self._measure(best)  # perhaps by bad luck
         return best
 
@@ -186,6 +190,9 @@ class LatencyModel:
         wanted = _interpolated(aim, (fewest, self.reduction(low)), (most, self.reduction(high)))
         wanted = min(max(wanted, fewest + 1), most - 1)
         return lambda removed: int(removed.sum()) >= wanted
+
+    def _times_measured(self, removed: BoolArray) -> int:
+        return len(self._measured.get(removed.tobytes(), ()))
 
     def _measure(self, removed: BoolArray) -> None:
         dense, pruned = self._build(np.zeros_like(removed)), self._build(removed)

@@ -48,10 +48,11 @@ class Clock:
         self.ratios: list[float] = []
         self.batch_sizes: set[int] = set()
         self.tables = 0
+        self.dense = duration(make_net())
         self._times = times
 
     def ratio(self, module: nn.Module, reference: nn.Module, inputs: Any) -> float:
-        assert duration(reference) == duration(make_net())
+        assert duration(reference) == self.dense
         self.batch_sizes.add(inputs.args[0].size(0))
         self.ratios.append(duration(module) / duration(reference))
         return self.ratios[-1]
@@ -149,7 +150,7 @@ def test_a_lucky_measurement_is_looked_at_twice(monkeypatch: pytest.MonkeyPatch)
     def noisy(module: nn.Module, reference: nn.Module, inputs: Any) -> float:
         ratio = clock.ratio(module, reference, inputs)
         times_seen[ratio] = times_seen.get(ratio, 0) + 1
-        return ratio + (-0.005 if times_seen[ratio] == 1 else 0.005)
+        return ratio + {1: -0.005, 2: 0.005}.get(times_seen[ratio], 0.0)
 
     monkeypatch.setattr(_latency_model, "latency_ratio", noisy)
     network = make_network()
@@ -173,6 +174,16 @@ def test_one_bad_measurement_is_outvoted(monkeypatch: pytest.MonkeyPatch) -> Non
     network.prune_to(0.25, of="latency")
     assert network.reduction("latency") == pytest.approx(true_reduction(network))
     assert true_reduction(network) > 0.3
+
+
+@pytest.mark.parametrize(("target", "excess"), [(0.2, 0.016), (0.5, 0.01), (0.9, 0.005)])
+def test_the_less_time_is_left_the_closer_it_is_met(clock: Clock, target: float, excess: float) -> None:
+    net = nn.Sequential(nn.Linear(192, 400), nn.ReLU(), nn.Linear(400, 10))
+    network = PrunableNetwork(net, torch.randn(2, 192), criterion=Given(np.random.default_rng(0).random(400)))
+    clock.dense = duration(net)
+    network.prune_to(target, of="latency")
+    assert target <= network.reduction("latency") <= target + excess
+    assert clock.ratios[-3:] == pytest.approx([1.0 - network.reduction("latency")] * 3)
 
 
 def test_no_more_units_than_asked_for(clock: Clock) -> None:
