@@ -146,40 +146,46 @@ def torch_pruning(
     scoring_batches = endless(images, budget.batch_size, seed + 1000)
     seconds, scoring = 0.0, 0.0
     for aim in aims:
-        start = time.perf_counter()
-        module.eval().zero_grad()
-        for _ in range(SCORE_BATCHES):
-            x, y = next(scoring_batches)
-            F.cross_entropy(module(x), y).backward()
-        scoring += time.perf_counter() - start
-        seconds += time.perf_counter() - start
-        low, high = 0.0, 0.95
-        best, took = module, 0.0
-        for _ in range(_BISECTIONS):
-            ratio = (low + high) / 2
+        if 1.0 - macs_of(module, example) / whole < aim:  # else the step before has gone as far
             start = time.perf_counter()
-            smaller = _with_gradients(module)
-            tp.pruner.BasePruner(
-                smaller,
-                example,
-                importance=tp.importance.GroupTaylorImportance(),
-                global_pruning=is_global,
-                pruning_ratio=ratio,
-                ignored_layers=output_layers(smaller, example),
-            ).step()
-            one = time.perf_counter() - start
-            if 1.0 - macs_of(smaller, example) / whole >= aim:
-                high, best, took = ratio, smaller, one
-            else:
-                low = ratio
-        seconds += took
-        module = best.to(memory_format=layout)
+            module.eval().zero_grad()
+            for _ in range(SCORE_BATCHES):
+                x, y = next(scoring_batches)
+                F.cross_entropy(module(x), y).backward()
+            spent = time.perf_counter() - start
+            module, took = _smaller(module, example, round(whole * (1.0 - aim)), is_global)
+            module.to(memory_format=layout)
+            scoring, seconds = scoring + spent, seconds + spent + took
         start = time.perf_counter()
         trainer.train(module, budget.step_batches)
         seconds += time.perf_counter() - start
     start = time.perf_counter()
     trainer.train(module, budget.final_batches)
     return module, seconds + time.perf_counter() - start, scoring
+
+
+def _smaller(module: nn.Module, example: Tensor, most_macs: int, is_global: bool) -> tuple[nn.Module, float]:
+    """Return the network less the smallest ratio of channels that leaves few enough, and the seconds for that ratio."""
+    low, high = 0.0, 0.95
+    best, took = module, 0.0
+    for _ in range(_BISECTIONS):
+        ratio = (low + high) / 2
+        start = time.perf_counter()
+        smaller = _with_gradients(module)
+        tp.pruner.BasePruner(
+            smaller,
+            example,
+            importance=tp.importance.GroupTaylorImportance(),
+            global_pruning=is_global,
+            pruning_ratio=ratio,
+            ignored_layers=output_layers(smaller, example),
+        ).step()
+        seconds = time.perf_counter() - start
+        if macs_of(smaller, example) <= most_macs:
+            high, best, took = ratio, smaller, seconds
+        else:
+            low = ratio
+    return best, took
 
 
 def _with_gradients(module: nn.Module) -> nn.Module:
