@@ -30,12 +30,44 @@ def rendered(folder: Path) -> str:
     parts = ["# The pruning loop\n\nWritten by `python -m benchmarks.loop`; machine and versions are in `loop.json`.\n"]
     path = folder / "loop_accuracy.csv"
     if path.exists():
-        parts += [_accuracy(pd.read_csv(path))]
+        table = pd.read_csv(path)
+        parts += [_in_short(table), _accuracy(table)]
     for name, title in _PARTS.items():
         path = folder / f"loop_{name}.csv"
         if path.exists():
             parts.append(f"## {title}\n\n{_markdown(pd.read_csv(path))}\n")
     return "\n".join(parts)
+
+
+_SHOWN = {
+    "prunekit": "prunekit",
+    "prunekit distilled": "prunekit, `distill=0.7`",
+    "random": "units at random",
+    "torch-pruning": "Torch-Pruning, its course",
+    "torch-pruning local, our course": "Torch-Pruning, our course",
+    "scratch": "small shape from scratch",
+}
+"""Rows of the short table, which is that of the README."""
+_TITLES = {"vgg16": "VGG-16 of a quarter of the width", "fashion-resnet20": "ResNet-20"}
+
+
+def _in_short(table: pd.DataFrame) -> str:
+    """Return one table of accuracy and time for all nets."""
+    rows: dict[str, list[str]] = {arm: [title] for arm, title in _SHOWN.items()}
+    head = [""]
+    for net, title in _TITLES.items():
+        of_net = table[table["net"] == net]
+        dense = 100 * of_net.groupby("seed")["dense_accuracy"].first().mean()
+        for number, (times, own) in enumerate(of_net.groupby("times")):
+            head.append(f"/ {times}" if number else f"{title}, dense {dense:.1f}, macs / {times}")
+            rivals = own[own["arm"].isin(_RIVALS)].groupby("arm")["accuracy"].mean()
+            best = "" if rivals.empty else rivals.idxmax()
+            for arm, cells in rows.items():
+                runs = own[own["arm"] == (best if arm == "torch-pruning" else arm)]
+                values = 100 * runs["accuracy"]
+                found = f"{values.mean():.1f} ± {values.std():.1f}, {runs['seconds'].mean():.0f} s"
+                cells.append(found if len(values) > 1 else "")
+    return "## In short\n\n" + _rows([head, ["---"] * len(head), *rows.values()]) + "\n"
 
 
 def _accuracy(table: pd.DataFrame) -> str:
@@ -74,7 +106,8 @@ def _differences(table: pd.DataFrame) -> str:
             ahead = 100 * (runs["prunekit"] - runs[arm]).dropna()
             ratio = (seconds["prunekit"] / seconds[arm]).dropna()
             if len(ahead):
-                parts.append(f"{arm} {ahead.mean():+.2f} points, {ratio.median():.2f} of its time")
+                spread = f" ± {ahead.std():.2f}" if len(ahead) > 1 else ""
+                parts.append(f"{arm} {ahead.mean():+.2f}{spread} points, {ratio.median():.2f} of its time")
         lines.append(f"- macs / {times}, prunekit against: {'; '.join(parts)}.")
         rivals = [arm for arm in _RIVALS if arm in runs]
         if rivals:
@@ -87,5 +120,8 @@ def _markdown(table: pd.DataFrame) -> str:
     """Return a table in Markdown."""
     rows = [[f"{value:.4g}" if isinstance(value, float) else str(value) for value in row] for row in table.to_numpy()]
     head = [str(name) for name in table.columns]
-    lines = ["| " + " | ".join(cells) + " |" for cells in (head, ["---"] * len(head), *rows)]
-    return "\n".join(lines)
+    return _rows([head, ["---"] * len(head), *rows])
+
+
+def _rows(rows: list[list[str]]) -> str:
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in rows)
