@@ -140,7 +140,7 @@ def test_history_ends_at_the_reduction(run):
 def test_written_experiment_is_the_same_experiment(run):
     experiment, _, result = run
     assert load_experiment(result.folder / "experiment.yaml") == experiment
-    assert yaml.safe_load((result.folder / "experiment.yaml").read_text())["prune"]["criterion"] == "taylor2"
+    assert yaml.safe_load((result.folder / "experiment.yaml").read_text())["prune"]["criterion"] == "taylor"
 
 
 def test_same_seed_same_numbers_and_no_traces(run, tmp_path):
