@@ -169,7 +169,7 @@ def accuracy_runs(net: str, seed: int, times: int, arms: list[str], budget: Budg
         batches, scoring = budget.batches, 0.0
         if arm in OWN_ARMS:
             params = dict(OWN_ARMS[arm])
-            if "criterion" in params:
+            if callable(params.get("criterion")):
                 params["criterion"] = params["criterion"](seed)
             pruner = pruner_of(net, case, target, budget, seed, **params)
             start = time.perf_counter()
