@@ -22,13 +22,13 @@ from sklearn.utils.validation import check_is_fitted
 from skorch import NeuralNet
 
 from prunekit import _skorch
-from prunekit._loop import Checkpoint, Control, LoopResult, LoopSettings, PruningLoop
+from prunekit._loop import Checkpoint, Control, LoopResult, LoopSettings, PruningLoop, Sharing
 from prunekit._random import seeded_rng
 from prunekit._skorch import FineTuner
 from prunekit._validation import check_integer
 from prunekit.cost import Quantity
 from prunekit.exceptions import ParameterError, TargetError
-from prunekit.io import fingerprint
+from prunekit.io import fingerprint, open_store
 from prunekit.network import PrunableNetwork
 from prunekit.schedules import Schedule
 from prunekit.surgery import Norms
@@ -80,7 +80,7 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
         What the target counts: parameters, multiply-adds, filters, bytes of weights and activations, or the time of a
         forward pass, which is measured after every step on the device of the net. Time is never twice the same, so two
         fits may then differ in spite of ``random_state``.
-    step : float, {"linear", "cubic", "geometric", "one_shot"}, Schedule or callable, default="cubic"
+    step : float, {"linear", "cubic", "geometric", "one_shot", "milestones"}, Schedule or callable, default="cubic"
         Largest reduction per iteration, or a schedule of `prunekit.schedules`, by name or as an object, or a function
         of the number of iterations done, the reduction reached and the target, which returns the reduction to aim at.
         ``"cubic"`` makes 10 steps, large ones first, so that most of the training is that of a small network.
@@ -134,6 +134,12 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
         with the same parameters and data goes on from there, with the same result. The training before pruning is kept
         once it is over, and of callbacks the numbers and strings in attributes that end in ``_``. Fits with other
         parameters or data have subfolders of their own.
+    memory : str, Path or joblib.Memory, default=None
+        Folder in which fits share what they have in common: the training before pruning is done once for all fits with
+        the same net, data and seed, and of the iterations those that begin in the same way, see Notes. Results are
+        those of separate fits. Processes wait for each other where they need the same, also on several machines if
+        the folder is on all of them. Files are numbers, no pickles; ``memory.clear()`` of a `joblib.Memory` removes
+        them.
     scoring : str or callable, default=None
         Scikit-learn scorer for validation and `score`; greater is better. None: the ``score`` method of the net.
     include, exclude : str or sequence of str, default=None
@@ -244,6 +250,14 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
     are compiled. The validation data of the net's
     ``train_split`` are set apart once and never trained on.
 
+    With ``memory`` two fits share their first iterations as long as these remove the same units and train with the same
+    learning rates. So a fit with a larger target goes on from the last step of one with a smaller target, if neither
+    the steps nor the learning rate depend on the target: with ``step="milestones"`` and the ``lr_policy`` ``"anneal"``,
+    ``"constant"`` or ``"restart"``. Other parameters, such as ``criterion``, have to be equal; ``final_epochs`` and
+    thresholds need not. Iterations are
+    shared only with a ``random_state``; the training before pruning is shared without one, too, so that candidates of
+    a search then begin with the same network.
+
     Floating-point arrays are cast to the precision of the network, in `fit` and afterwards. Nets with several modules
     are not supported.
 
@@ -305,6 +319,7 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
         compaction: Literal["step", "end"] = "step",
         control: bool = False,
         checkpoint: str | Path | None = None,
+        memory: Any = None,
         scoring: str | Callable[..., float] | None = None,
         include: str | Sequence[str] | None = None,
         exclude: str | Sequence[str] | None = None,
@@ -341,6 +356,7 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
         self.compaction = compaction
         self.control = control
         self.checkpoint = checkpoint
+        self.memory = memory
         self.scoring = scoring
         self.include = include
         self.exclude = exclude
@@ -407,12 +423,14 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
             )
         routed = process_routing(self, "fit", **fit_params).estimator.fit if _is_routing_enabled() else fit_params
         device = None if net.device is None else torch.device(net.device)
+        store = open_store(self.memory, _OWNER)
         checkpoint = self._open_checkpoint((X, y, X_val, y_val, fit_params))
         seed = self._draw_seed()
         if checkpoint is not None:
             seed = checkpoint.begin(seed, device)
+        sharing = None if store is None else Sharing(store, seed, (X, y, X_val, y_val, fit_params))
         with _skorch.InterruptWatch() as interrupts, seeded_rng(seed, device):
-            self._fit(X, y, valid, routed, settings, net, frozen, interrupts, checkpoint)
+            self._fit(X, y, valid, routed, settings, net, frozen, interrupts, checkpoint, sharing)
         return self
 
     def _fit(
@@ -426,6 +444,7 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
         frozen: bool,
         interrupts: _skorch.InterruptWatch,
         checkpoint: Checkpoint | None,
+        sharing: Sharing | None,
     ) -> None:
         """Check everything on a copy that is not trained, train, prune, and set the fitted attributes."""
         start = _skorch.copy_fitted(net) if frozen else _skorch.make_probe(net, X, y)
@@ -443,12 +462,16 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
         dense = _skorch.Phase()
         if not frozen:
             del network  # a copy of the network, while it trains
+
+            def train() -> tuple[NeuralNet, _skorch.Phase]:
+                copied = _skorch.copy_net(net, train_split=split)
+                return copied, _skorch.train(copied, X, y, fit_params, interrupts)
+
             trained = None if checkpoint is None else checkpoint.read("dense")
             if trained is not None:
                 dense = _skorch.load_trained_(start, trained)
             else:
-                start = _skorch.copy_net(net, train_split=split)
-                dense = _skorch.train(start, X, y, fit_params, interrupts)
+                start, dense = train() if sharing is None else sharing.train_once(net, start, train)
                 if checkpoint is not None:
                     checkpoint.write("dense", _skorch.trained_state(start, dense))
             network = self._make_network(start, example)
@@ -475,9 +498,10 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
                 validation,
                 _skorch.device_of(tuner.net),
             )
+        path = None if sharing is None else sharing.path(self.get_params(deep=False), start)
         del start
         masked = tuner.net
-        result = PruningLoop(network, tuner, validation, settings, _OWNER, checkpoint, control).run(dense)
+        result = PruningLoop(network, tuner, validation, settings, _OWNER, checkpoint, control, path).run(dense)
 
         if result.stop_reason == "nothing_left_to_prune":
             warnings.warn(
@@ -676,7 +700,7 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
         if self.checkpoint is None:
             return None
         params = self.get_params(deep=False)
-        for name in ("checkpoint", "verbose"):
+        for name in ("checkpoint", "memory", "verbose"):
             del params[name]
         if isinstance(self.random_state, np.random.RandomState):
             params["random_state"] = "RandomState"  # which goes on from fit to fit

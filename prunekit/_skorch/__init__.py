@@ -5,6 +5,7 @@ from prunekit._skorch._distillation import Distillation, distilled
 from prunekit._skorch._nets import (
     bare_module,
     check_net,
+    classes_of,
     copy_fitted,
     copy_net,
     device_of,
@@ -34,6 +35,7 @@ __all__ = [
     "cast_floats",
     "check_net",
     "check_samples",
+    "classes_of",
     "copy_fitted",
     "copy_net",
     "device_of",

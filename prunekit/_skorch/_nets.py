@@ -104,6 +104,12 @@ def bare_module(net: NeuralNet) -> torch.nn.Module:
     return _unwrap_compiled(net.module_)
 
 
+def classes_of(net: NeuralNet) -> list[type]:
+    """Return the classes of all parts of the network of an initialised net, which decide on what it computes."""
+    found = {type(part) for part in bare_module(net).modules()}
+    return sorted(found, key=lambda kind: (kind.__module__, kind.__qualname__))
+
+
 def _unwrap_compiled(module: torch.nn.Module) -> torch.nn.Module:
     original: torch.nn.Module = getattr(module, "_orig_mod", module)
     return original

@@ -315,6 +315,22 @@ class FineTuner:
         except TypeError:
             return 0
 
+    def rates_in(self, span: tuple[float, float]) -> tuple[float, float]:
+        """
+        Return what the learning rates of a phase depend on.
+
+        Parameters
+        ----------
+        span : tuple of float
+            Where in the run, from 0 to 1, it begins and ends.
+
+        Returns
+        -------
+        tuple of float
+            Equal for phases with equal learning rates.
+        """
+        return self._rates.span_of(span)
+
     def cut(self) -> None:
         """Cut off what is masked; momentum and the like are sliced along."""
         assert self._network is not None
