@@ -22,11 +22,11 @@ from sklearn.utils.validation import check_is_fitted
 from skorch import NeuralNet
 
 from prunekit import _skorch
-from prunekit._loop import Checkpoint, Control, LoopResult, LoopSettings, PruningLoop, Sharing
+from prunekit._loop import Checkpoint, Control, LoopResult, LoopSettings, PruningLoop, Sharing, Visits
 from prunekit._random import seeded_rng
 from prunekit._skorch import FineTuner
 from prunekit._validation import check_integer
-from prunekit.cost import Quantity
+from prunekit.cost import RESOURCES, Quantity
 from prunekit.exceptions import ParameterError, TargetError
 from prunekit.io import fingerprint, open_store
 from prunekit.network import PrunableNetwork
@@ -75,7 +75,7 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
         means to start from its weights, which are copied. A net whose ``module`` is an instance keeps the weights of
         the instance when it is cloned, in cross-validation as well, and gives a warning.
     target_reduction : float, default=0.5
-        Fraction of ``reduction_of`` to remove, in (0, 1).
+        Fraction of ``reduction_of`` to remove, in [0, 1). With 0 the net is trained only, as a control in a grid.
     reduction_of : {"params", "macs", "filters", "memory", "latency"}, default="params"
         What the target counts: parameters, multiply-adds, filters, bytes of weights and activations, or the time of a
         forward pass, which is measured after every step on the device of the net. Time is never twice the same, so two
@@ -196,6 +196,8 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
         Validation score before pruning, NaN without validation data or scorer.
     reduction_ : float
         Reached reduction of ``reduction_of``.
+    reductions_ : dict of str to float
+        Reached reductions of "params", "macs", "filters" and "memory".
     stop_reason_ : str
         "target_reduction", "min_score", "max_score_drop", "nothing_left_to_prune" or "interrupted".
     n_iterations_ : int
@@ -409,6 +411,12 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
         TrainingError
             If a loss or a gradient is not finite.
         """
+        return self._fit_and_show(X, y, X_val, y_val, fit_params, None)
+
+    def _fit_and_show(
+        self, X: Any, y: Any, X_val: Any, y_val: Any, fit_params: dict[str, Any], visits: Visits | None
+    ) -> Self:
+        """Fit, and show the networks on the way to whoever compares them."""
         settings = LoopSettings.checked(self.get_params(deep=False), _OWNER)
         if X_val is None and y_val is not None:
             raise ParameterError(f"The 'X_val' parameter of {_OWNER}.fit must be given with 'y_val'. Got None instead.")
@@ -419,7 +427,7 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
                 "The 'module' of the net is an instance: training starts from its weights, also in every fold of a "
                 f"cross-validation. Pass the class, or {_OWNER}(FrozenEstimator(net)) to prune a net with its weights.",
                 UserWarning,
-                stacklevel=2,
+                stacklevel=3,
             )
         routed = process_routing(self, "fit", **fit_params).estimator.fit if _is_routing_enabled() else fit_params
         device = None if net.device is None else torch.device(net.device)
@@ -430,7 +438,7 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
             seed = checkpoint.begin(seed, device)
         sharing = None if store is None else Sharing(store, seed, (X, y, X_val, y_val, fit_params))
         with _skorch.InterruptWatch() as interrupts, seeded_rng(seed, device):
-            self._fit(X, y, valid, routed, settings, net, frozen, interrupts, checkpoint, sharing)
+            self._fit(X, y, valid, routed, settings, net, frozen, interrupts, checkpoint, sharing, visits)
         return self
 
     def _fit(
@@ -445,6 +453,7 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
         interrupts: _skorch.InterruptWatch,
         checkpoint: Checkpoint | None,
         sharing: Sharing | None,
+        visits: Visits | None,
     ) -> None:
         """Check everything on a copy that is not trained, train, prune, and set the fitted attributes."""
         start = _skorch.copy_fitted(net) if frozen else _skorch.make_probe(net, X, y)
@@ -501,14 +510,15 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
         path = None if sharing is None else sharing.path(self.get_params(deep=False), start)
         del start
         masked = tuner.net
-        result = PruningLoop(network, tuner, validation, settings, _OWNER, checkpoint, control, path).run(dense)
+        loop = PruningLoop(network, tuner, validation, settings, _OWNER, checkpoint, control, path, visits)
+        result = loop.run(dense)
 
         if result.stop_reason == "nothing_left_to_prune":
             warnings.warn(
                 f"Pruning ended at a reduction of {network.reduction(settings.resource):.4g} of {settings.resource}, "
                 f"below the target of {settings.target:.4g}: the constraints let no further unit go.",
                 UserWarning,
-                stacklevel=3,
+                stacklevel=4,
             )
         if result.stop_reason == "interrupted":
             warnings.warn(
@@ -516,7 +526,7 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
                 f"{settings.resource}, below the target of {settings.target:.4g}: the result is the network of the "
                 "last whole iteration.",
                 UserWarning,
-                stacklevel=3,
+                stacklevel=4,
             )
         real = _skorch.take_samples(masked, split.train if split.valid is None else split.valid, _NUM_VERIFIED)[0]
         network.verify(_skorch.as_example(real))
@@ -524,6 +534,7 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
         self.history_ = result.history
         self.baseline_score_ = result.baseline_score
         self.reduction_ = network.reduction(settings.resource)
+        self.reductions_ = {name: network.reduction(name) for name in RESOURCES}
         self.stop_reason_ = result.stop_reason
         self.n_iterations_ = result.n_iterations
         self.n_prunables_ = network.num_prunables
@@ -716,7 +727,7 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
                 "There is no control run, since the fit was interrupted before its end. Fit again to have one; with "
                 "the same checkpoint the fit goes on where it was.",
                 UserWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
             return
         self.control_score_ = result.control.score
@@ -734,7 +745,7 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
                 f"Nearly nothing is left of {names}. If the score suffers, set min_channels or max_layer_reduction, or "
                 "exclude such layers.",
                 UserWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
 
     def _check_thresholds(self, split: _skorch.FixedSplit, validation: _skorch.Validation | None) -> None:

@@ -39,7 +39,10 @@ def make_net(**params):
 
 
 def make_pruner(estimator=None, **params):
-    return quick(estimator or make_net(), **{"step": MilestoneSchedule(0.2), "target_reduction": 0.6, "lr_policy": "anneal"} | params)
+    return quick(
+        estimator or make_net(),
+        **{"step": MilestoneSchedule(0.2), "target_reduction": 0.6, "lr_policy": "anneal"} | params,
+    )
 
 
 def whole_state(pruner):

@@ -6,6 +6,7 @@ from prunekit._loop.history import Iteration
 from prunekit._loop.loop import LoopResult, PruningLoop
 from prunekit._loop.settings import LoopSettings
 from prunekit._loop.shared import Sharing
+from prunekit._loop.visits import Visits
 
 __all__ = [
     "Checkpoint",
@@ -16,4 +17,5 @@ __all__ = [
     "LoopSettings",
     "PruningLoop",
     "Sharing",
+    "Visits",
 ]

@@ -17,7 +17,8 @@ from prunekit._loop.history import Iteration, peak_memory_bytes
 from prunekit._loop.progress import Progress
 from prunekit._loop.settings import LoopSettings
 from prunekit._loop.shared import SharedPath
-from prunekit._random import rng_state, set_rng_state
+from prunekit._loop.visits import Visits, copied
+from prunekit._random import preserve_rng, rng_state, set_rng_state
 from prunekit._skorch import Budget, FineTuner, Phase, Validation, device_of
 from prunekit.cost import RESOURCES
 from prunekit.exceptions import ParameterError, TrainingError
@@ -71,6 +72,8 @@ class PruningLoop:
         The same training without pruning, to be run at the end.
     path : SharedPath, default=None
         What other fits have done already.
+    visits : Visits, default=None
+        Who is shown the networks on the way.
     """
 
     def __init__(
@@ -83,6 +86,7 @@ class PruningLoop:
         checkpoint: Checkpoint | None = None,
         control: Control | None = None,
         path: SharedPath | None = None,
+        visits: Visits | None = None,
     ) -> None:
         self._network = network
         self._tuner = tuner
@@ -92,6 +96,7 @@ class PruningLoop:
         self._checkpoint = checkpoint
         self._control = control
         self._path = path or SharedPath(None, "")
+        self._visits = visits
         self._course = Course(settings, tuner.count_batches)
         self._progress = Progress(f"Pruning {settings.resource}", bool(settings.verbose))
         self._floor, self._floor_reason = -math.inf, ""
@@ -183,6 +188,7 @@ class PruningLoop:
                 f"network, {score:.6g}. Got {self._settings.min_score!r} instead."
             )
         self._add_row("dense", 0.0, 0, dense, score, seconds)
+        self._visit(is_dense=True)
 
     def _set_floor(self, score: float) -> None:
         settings = self._settings
@@ -219,6 +225,7 @@ class PruningLoop:
                 self._largest_step = (aim - self._reduction) / 2
                 continue
             self._keep_importances()
+            self._visit()
 
     def _score(self) -> Phase:
         """Score in a pass of its own."""
@@ -251,6 +258,20 @@ class PruningLoop:
         if budget:
             self._note_training(budget, span)
         return tuned
+
+    def _visit(self, *, is_dense: bool = False) -> None:
+        """Show the network as it is after a last training; then go on as if there had been none."""
+        if self._visits is None:
+            return
+        length = 0 if is_dense else self._tuner.count_batches(self._visits.training)
+        before = copied(self._training_state()) if length else None
+        with preserve_rng(device_of(self._tuner.net)):
+            if length:
+                budget = Budget(0, math.ceil(length / self._visits.parts))
+                self._tuner.train(budget, (self._course.done, 1.0), f"the training to show iteration {self._iteration}")
+            self._visits.show(self._tuner.net, self._rows[-1])
+        if before is not None:
+            self._set_training_state(before)
 
     def _recover(self, score: float, aim: float, span: tuple[float, float]) -> float:
         """Train on while a threshold is broken; return the last score."""

@@ -1,0 +1,131 @@
+"""One path of pruning on one fold, scored at every reduction."""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from skorch import NeuralNet
+from skorch.utils import multi_indexing
+
+from prunekit._loop import Iteration, Visits
+from prunekit._skorch import Budget, bare_module, cast_floats, float_dtype
+from prunekit.cost import RESOURCES
+from prunekit.pruner import TaylorPruner
+from prunekit.schedules import MilestoneSchedule
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FoldPath:
+    """
+    What one fold gave, of the network before pruning and at every reduction.
+
+    Parameters
+    ----------
+    scores : ndarray of shape (n_reductions + 1,)
+        Scores on the data that were held out; NaN for reductions that were not reached.
+    reductions : dict of str to ndarray of shape (n_reductions + 1,)
+        What was reached, of each resource.
+    seconds : ndarray of shape (n_reductions + 1,)
+        From the beginning of the fit to that point.
+    """
+
+    scores: NDArray[np.float64]
+    reductions: dict[str, NDArray[np.float64]]
+    seconds: NDArray[np.float64]
+
+
+def path_pruner(pruner: TaylorPruner, reductions: Sequence[float]) -> TaylorPruner:
+    """
+    Set a pruner to visit some reductions; all of its own thresholds are off.
+
+    Parameters
+    ----------
+    pruner : TaylorPruner
+        A clone; it is changed.
+    reductions : sequence of float
+        The reductions, rising.
+
+    Returns
+    -------
+    TaylorPruner
+        The same object.
+    """
+    # Each network is trained to the end before it is scored, so the learning rate does not fall on the way.
+    policy = "anneal" if pruner.lr_policy in ("linear", "cosine") else pruner.lr_policy
+    pruner.set_params(
+        target_reduction=reductions[-1],
+        step=MilestoneSchedule(list(reductions)),
+        lr_policy=policy,
+        final_epochs=0,
+        final_batches=None,
+        min_score=None,
+        max_score_drop=None,
+        control=False,
+        checkpoint=None,
+    )
+    return pruner
+
+
+def walk(
+    pruner: TaylorPruner,
+    reductions: Sequence[float],
+    training: Budget,
+    scorer: Callable[[NeuralNet, Any, Any], float],
+    X: Any,
+    y: Any,
+    train: NDArray[np.int64],
+    test: NDArray[np.int64],
+    fit_params: dict[str, Any],
+) -> FoldPath:
+    """
+    Train and prune on one part of the data, and score on the other.
+
+    Parameters
+    ----------
+    pruner : TaylorPruner
+        What `path_pruner` returned; it is fitted.
+    reductions : sequence of float
+        The reductions, rising.
+    training : Budget
+        Training at the end of a fit; that of all networks before they are scored is as long together.
+    scorer : callable
+        Scikit-learn scorer of the net.
+    X, y : object
+        All data.
+    train, test : ndarray of int
+        The two parts.
+    fit_params : dict
+        More arguments of the fit.
+
+    Returns
+    -------
+    FoldPath
+        What was found.
+    """
+    X_train, X_test = (multi_indexing(X, part) for part in (train, test))
+    y_train, y_test = (None if y is None else multi_indexing(y, part) for part in (train, test))
+    reached: list[Iteration] = []
+    scores: list[float] = []
+    seconds: list[float] = []
+    start = time.perf_counter()
+
+    def show(net: NeuralNet, row: Iteration) -> None:
+        scores.append(float(scorer(net, cast_floats(X_test, float_dtype(bare_module(net))), y_test)))
+        reached.append(row)
+        seconds.append(time.perf_counter() - start)
+
+    pruner._fit_and_show(X_train, y_train, None, None, fit_params, Visits(show, training, len(reductions)))
+    # Where a removed unit overshot more than one reduction, one network stands for all of them.
+    rows = np.array([row.reduction for row in reached])
+    found = [0, *(int(np.argmax(rows >= wanted - 1e-9)) or -1 for wanted in reductions)]
+    columns = {name: np.array([getattr(row, f"reduction_{name}") for row in reached]) for name in RESOURCES}
+
+    def at_points(values: Any) -> NDArray[np.float64]:
+        given = np.append(np.asarray(values, dtype=np.float64), math.nan)
+        return given[[index if index >= 0 else len(values) for index in found]]
+
+    return FoldPath(at_points(scores), {name: at_points(own) for name, own in columns.items()}, at_points(seconds))
