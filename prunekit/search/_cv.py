@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone, is_classifier
 from sklearn.metrics import check_scoring
@@ -24,7 +25,7 @@ from prunekit.exceptions import ParameterError
 from prunekit.pruner import TaylorPruner
 from prunekit.schedules import MilestoneSchedule
 from prunekit.search._folds import FoldPath, path_pruner, walk
-from prunekit.search._scorers import select_smallest
+from prunekit.search._scorers import lowest_score, select_smallest
 
 _OWNER = "TaylorPrunerCV"
 
@@ -81,6 +82,8 @@ class TaylorPrunerCV(MetaEstimatorMixin, BaseEstimator):
         ``std_fit_time`` the seconds from the beginning of the path.
     dense_score_ : float
         Mean score of the dense network.
+    lowest_score_ : float
+        Mean score that is within the tolerance of it.
     best_reduction_ : float
         The largest reduction within the tolerance. 0 if there is none, with a warning.
     best_index_ : int
@@ -305,6 +308,18 @@ class TaylorPrunerCV(MetaEstimatorMixin, BaseEstimator):
         check_is_fitted(self, "best_estimator_")
         return float(check_scoring(self.best_estimator_, self.scoring)(self.best_estimator_, X, y))
 
+    def analyze(self) -> pd.DataFrame:
+        """
+        Return the layer table of the pruned net.
+
+        Returns
+        -------
+        DataFrame
+            One row per layer, as `PrunableNetwork.analyze` describes it.
+        """
+        check_is_fitted(self, "best_estimator_")
+        return self.best_estimator_.analyze()
+
     @property
     def classes_(self) -> NDArray[Any]:
         """Labels of the classes, of classifiers only."""
@@ -322,6 +337,11 @@ class TaylorPrunerCV(MetaEstimatorMixin, BaseEstimator):
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "cv_results_")
+
+    @property
+    def reduction_of(self) -> str:
+        """What the reductions are of."""
+        return str(self._pruner.reduction_of)
 
     @property
     def _pruner(self) -> TaylorPruner:
@@ -363,14 +383,14 @@ class TaylorPrunerCV(MetaEstimatorMixin, BaseEstimator):
             "mean_fit_time": seconds.mean(axis=0),
             "std_fit_time": seconds.std(axis=0),
         }
-        self._split_scores = scores
+        self.lowest_score_ = lowest_score(0, means, scores, self.tolerance)
 
     def _choose(self) -> None:
         """Set the largest reduction within the tolerance."""
         results = self.cv_results_
         means = results["mean_test_score"]
         self.dense_score_ = float(means[0])
-        self.best_index_ = select_smallest(means, results["reduction"], self._split_scores, self.tolerance, reference=0)
+        self.best_index_ = select_smallest(means, results["reduction"], self.lowest_score_)
         self.best_reduction_ = float(results["reduction"][self.best_index_])
         self.best_score_ = float(means[self.best_index_])
         if self.best_index_ == 0:

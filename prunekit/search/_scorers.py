@@ -13,6 +13,7 @@ from prunekit.cost import RESOURCES
 from prunekit.exceptions import ParameterError, ParameterTypeError
 
 _INFINITE = float("inf")
+_ROUNDING = 1e-12
 
 
 class ReductionScorer(BaseEstimator):
@@ -196,7 +197,10 @@ class _SmallestWithin:
             for name, values in results.items()
             if name.startswith("split") and name.endswith(f"_test_{self._score}")
         ]
-        return select_smallest(scores, reductions, np.array(splits).T, self._tolerance)
+        if not np.isfinite(scores).any():
+            raise ParameterError("One candidate at least must have a score to choose among them. Got none instead.")
+        lowest = lowest_score(int(np.nanargmax(scores)), scores, np.array(splits).T, self._tolerance)
+        return select_smallest(scores, reductions, lowest)
 
     def _column(self, results: Mapping[str, Any], name: str) -> Any:
         column = f"mean_test_{name}"
@@ -209,40 +213,48 @@ class _SmallestWithin:
         return np.asarray(results[column], dtype=float)
 
 
-def select_smallest(
-    scores: Any, reductions: Any, splits: Any, tolerance: float | None, reference: int | None = None
-) -> int:
+def lowest_score(reference: int, scores: Any, splits: Any, tolerance: float | None) -> float:
     """
-    Return which candidate is the smallest one with a score that is nearly as good as that of another one.
+    Return the score that is still nearly as good as that of a candidate.
+
+    Parameters
+    ----------
+    reference : int
+        The candidate.
+    scores : ndarray of shape (n_candidates,)
+        Means over the splits.
+    splits : ndarray of shape (n_candidates, n_splits)
+        Scores.
+    tolerance : float or None
+        How far below. None: one standard error.
+
+    Returns
+    -------
+    float
+        The score.
+    """
+    if tolerance is None:
+        own = splits[reference]
+        tolerance = float(own.std(ddof=1) / np.sqrt(own.size)) if own.size > 1 else 0.0
+    return float(scores[reference] - tolerance)
+
+
+def select_smallest(scores: Any, reductions: Any, lowest: float) -> int:
+    """
+    Return which candidate is the smallest one with a good score.
 
     Parameters
     ----------
     scores, reductions : ndarray of shape (n_candidates,)
         Means over the splits; NaN for candidates that failed.
-    splits : ndarray of shape (n_candidates, n_splits)
-        Scores.
-    tolerance : float or None
-        How far below. None: one standard error.
-    reference : int, default=None
-        Below which candidate. None: the best one.
+    lowest : float
+        Lowest score that is good.
 
     Returns
     -------
     int
-        Index of the candidate.
-
-    Raises
-    ------
-    ParameterError
-        If no candidate has a score.
+        Index of the candidate; of equally small ones that with the better score.
     """
-    if not np.isfinite(scores).any():
-        raise ParameterError("One candidate at least must have a score to choose among them. Got none instead.")
-    best = int(np.nanargmax(scores)) if reference is None else reference
-    margin = tolerance
-    if margin is None:
-        own = splits[best]
-        margin = float(own.std(ddof=1) / np.sqrt(own.size)) if own.size > 1 else 0.0
-    near = np.flatnonzero(scores >= scores[best] - margin - 1e-12)
-    order = np.lexsort((scores[near], reductions[near]))
-    return int(near[order[-1]])
+    good = np.flatnonzero(scores >= lowest - _ROUNDING)
+    order = np.lexsort((scores[good], reductions[good]))
+    return int(good[order[-1]])

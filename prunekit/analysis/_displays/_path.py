@@ -173,11 +173,13 @@ class PruningPathDisplay:
         """
         Draw the path of a fitted pruner.
 
-        Its validation scores are drawn; if it had no validation data, the losses of its training.
+        Its validation scores are drawn; if it had no validation data, the losses of its training. Of a `TaylorPrunerCV`
+        the mean scores over the folds are drawn, in a band of one standard error, with the lowest score that is within
+        its tolerance and the best reduction.
 
         Parameters
         ----------
-        pruner : TaylorPruner
+        pruner : TaylorPruner or TaylorPrunerCV
             The pruner.
         of : {"params", "macs", "filters", "memory"}, default=None
             What the reductions are of. None: what the target of the pruner counts. The target is drawn for that only.
@@ -362,7 +364,7 @@ class PruningPathDisplay:
             style["markerfacecolor"] = "none"
             (self.dense_,) = ax.plot([x], [y], marker="s", markersize=10, label=f"dense network, {y:.4g}", **style)
         final = np.flatnonzero(drawn & ~self.taken_back)
-        if final.size:
+        if final.size and self.scores_std is None:  # of means nothing is the result
             x, y = self.reductions[final[-1]], self.scores[final[-1]]
             style["markerfacecolor"] = "black"
             label = f"result, {y:.4g} at {100 * x:.3g} %"
@@ -384,7 +386,7 @@ class PruningPathDisplay:
                 self.threshold, color="0.25", linestyle="--", linewidth=1.1, label=label, zorder=1.8
             )
         if self.target is not None:
-            label = f"target, {100 * self.target:.3g} %"
+            label = f"{'target' if self.scores_std is None else 'best'}, {100 * self.target:.3g} %"
             self.target_ = ax.axvline(self.target, color="0.25", linestyle=":", linewidth=1.3, label=label, zorder=1.8)
 
     def _describe(self, ax: "Axes", beside: bool) -> None:
