@@ -469,6 +469,7 @@ def test_cross_validation_is_drawn_with_its_error(of):
         heights = drawn[np.isclose(drawn[:, 0], point), 1]
         np.testing.assert_allclose([heights.min(), heights.max()], [mean - half, mean + half])
     assert display.threshold_.get_ydata()[0] == search.lowest_score_ == search.dense_score_ - 0.3
-    assert display.target_.get_xdata()[0] == x[search.best_index_]
-    assert display.target_.get_label().startswith("best")
+    assert display.best_.get_xdata()[0] == x[search.best_index_]
+    assert display.target_ is None
+    assert display.final_ is None
     plt.close(display.figure_)

@@ -82,7 +82,7 @@ def _read_folds(search: Any, of: str | None, owner: str) -> dict[str, Any]:
         "resource": resource,
         "measure": _measure_of(search.scoring).replace("Validation", "Test"),
         "threshold": search.lowest_score_,
-        "target": results["reduction" if resource == search.reduction_of else column + resource][search.best_index_],
+        "best": results["reduction" if resource == search.reduction_of else column + resource][search.best_index_],
     }
 
 
