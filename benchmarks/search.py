@@ -29,7 +29,7 @@ from prunekit.pipeline.nets import ConvNet
 from prunekit.schedules import CubicSchedule, GeometricSchedule, LinearSchedule, MilestoneSchedule
 
 _PACKAGES = ("torch", "scikit-learn", "skorch", "joblib", "dask")
-_NUM_IMAGES = int(os.environ.get("NI", 3000))
+_NUM_IMAGES = 3000
 _FOLDS = StratifiedKFold(3, shuffle=True, random_state=0)
 _TARGETS = [0.2, 0.4, 0.6, 0.8]
 _COUNTS = "PRUNEKIT_BENCHMARK_COUNTS"
@@ -257,10 +257,16 @@ def rendered() -> str:
     }
     for part, own in table.groupby("part", sort=False):
         shown = own.drop(columns=["part", *(["backend", "processes"] if part == "ways" else [])])
-        rows = [[f"{value:.3g}" if isinstance(value, float) else str(value) for value in row] for row in shown.to_numpy()]
+        rows = [
+            [f"{value:.3g}" if isinstance(value, float) else str(value) for value in row] for row in shown.to_numpy()
+        ]
         lines = [list(shown.columns), ["---"] * shown.shape[1], *rows]
         text.append(f"## {titles[str(part)]}\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n")
     return "\n".join(text)
+
+
+def _shown(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 PARTS: dict[str, Callable[[Data], None]] = {"ways": ways, "processes": processes}

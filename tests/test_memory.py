@@ -1,8 +1,15 @@
 """Fits that have something in common do it once, and give what separate fits give."""
 
+import os
+import subprocess
+import sys
+import textwrap
 import threading
+import time
 from collections import Counter
+from pathlib import Path
 
+import filelock
 import joblib
 import numpy as np
 import pytest
@@ -213,6 +220,28 @@ def test_threads_wait_for_each_other(table, tmp_path):
         thread.start()
     for thread in threads:
         thread.join()
+    assert STEPS["dense"] == DENSE
+
+
+_PROGRAM = """
+    import sys
+    from tests.nets_skorch import make_classifier, make_table, quick
+
+    quick(make_classifier(max_epochs=100_000), memory=sys.argv[1]).fit(*make_table())
+"""
+
+
+def test_a_process_that_is_killed_leaves_no_lock(table, tmp_path):
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent), "OMP_NUM_THREADS": "1"}
+    program = [sys.executable, "-c", textwrap.dedent(_PROGRAM), str(tmp_path)]
+    with subprocess.Popen(program, env=environment) as process:
+        while not list(tmp_path.rglob("dense-*.lock")) and process.poll() is None:
+            time.sleep(0.05)
+        process.kill()
+    (lock,) = tmp_path.rglob("dense-*.lock")
+    filelock.FileLock(lock, timeout=10).acquire().lock.release()
+    assert not list(tmp_path.rglob("*.safetensors"))
+    make_pruner(memory=tmp_path).fit(*table)
     assert STEPS["dense"] == DENSE
 
 
