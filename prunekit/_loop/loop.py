@@ -16,7 +16,7 @@ from prunekit._loop.course import Course
 from prunekit._loop.history import Iteration, peak_memory_bytes
 from prunekit._loop.progress import Progress
 from prunekit._loop.settings import LoopSettings
-from prunekit._loop.shared import SharedPath
+from prunekit._loop.sharing import SharedPath
 from prunekit._loop.visits import Visits, copied
 from prunekit._random import preserve_rng, rng_state, set_rng_state
 from prunekit._skorch import Budget, FineTuner, Phase, Validation, device_of
