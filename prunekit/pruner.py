@@ -4,6 +4,7 @@ import copy
 import math
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -22,7 +23,7 @@ from sklearn.utils.validation import check_is_fitted
 from skorch import NeuralNet
 
 from prunekit import _skorch
-from prunekit._loop import Checkpoint, Control, LoopResult, LoopSettings, PruningLoop
+from prunekit._loop import Checkpoint, Control, LoopResult, LoopSettings, PruningLoop, SharedCheckpoint
 from prunekit._random import seeded_rng
 from prunekit._skorch import FineTuner
 from prunekit._validation import check_integer
@@ -398,6 +399,8 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
             raise ParameterError(f"The 'X_val' parameter of {_OWNER}.fit must be given with 'y_val'. Got None instead.")
         valid = None if X_val is None else (X_val, y_val)
         net, frozen = _skorch.check_net(self.estimator, _OWNER)
+        if not _skorch.processes_of(net).is_first:
+            settings = replace(settings, verbose=0)  # one progress bar is enough
         if not frozen and isinstance(net.module, torch.nn.Module):
             warnings.warn(
                 "The 'module' of the net is an instance: training starts from its weights, also in every fold of a "
@@ -408,7 +411,7 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
         routed = process_routing(self, "fit", **fit_params).estimator.fit if _is_routing_enabled() else fit_params
         device = None if net.device is None else torch.device(net.device)
         checkpoint = self._open_checkpoint((X, y, X_val, y_val, fit_params))
-        seed = self._draw_seed()
+        seed = _skorch.shared_seed(net, self._draw_seed())
         if checkpoint is not None:
             seed = checkpoint.begin(seed, device)
         with _skorch.InterruptWatch() as interrupts, seeded_rng(seed, device):
@@ -680,7 +683,8 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
             del params[name]
         if isinstance(self.random_state, np.random.RandomState):
             params["random_state"] = "RandomState"  # which goes on from fit to fit
-        return Checkpoint(Path(self.checkpoint) / fingerprint(params, data))
+        folder = Path(self.checkpoint) / fingerprint(params, data)
+        return SharedCheckpoint(folder, _skorch.processes_of(self._net))
 
     def _keep_control(self, net: NeuralNet, result: LoopResult) -> None:
         """Set the attributes of the control run."""

@@ -5,5 +5,15 @@ from prunekit._loop.control import Control, ControlResult
 from prunekit._loop.history import Iteration
 from prunekit._loop.loop import LoopResult, PruningLoop
 from prunekit._loop.settings import LoopSettings
+from prunekit._loop.shared import SharedCheckpoint
 
-__all__ = ["Checkpoint", "Control", "ControlResult", "Iteration", "LoopResult", "LoopSettings", "PruningLoop"]
+__all__ = [
+    "Checkpoint",
+    "Control",
+    "ControlResult",
+    "Iteration",
+    "LoopResult",
+    "LoopSettings",
+    "PruningLoop",
+    "SharedCheckpoint",
+]

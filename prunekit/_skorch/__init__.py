@@ -2,6 +2,7 @@
 
 from prunekit._skorch._data import FixedSplit, as_example, cast_floats, check_samples, split_once, take_samples
 from prunekit._skorch._distillation import Distillation, distilled
+from prunekit._skorch._distributed import processes_of, shared_seed
 from prunekit._skorch._nets import (
     bare_module,
     check_net,
@@ -43,7 +44,9 @@ __all__ = [
     "make_probe",
     "make_tuned",
     "make_validation",
+    "processes_of",
     "rebuild",
+    "shared_seed",
     "split_once",
     "take_samples",
     "train",
