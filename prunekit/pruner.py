@@ -59,7 +59,7 @@ def _net_has(method: str) -> Callable[["TaylorPruner"], bool]:
     return check
 
 
-class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
+class TaylorPruner(_skorch.TravellingNets, MetaEstimatorMixin, BaseEstimator):
     r"""
     Prune a skorch net: the same network with fewer filters, physically smaller, fine-tuned.
 

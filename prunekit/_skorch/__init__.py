@@ -17,6 +17,7 @@ from prunekit._skorch._nets import (
 from prunekit._skorch._rates import RATE_POLICIES, RatePolicy, Rates
 from prunekit._skorch._scoring import Validation, make_validation
 from prunekit._skorch._training import Budget, FineTuner, Phase, load_trained_, train, trained_state
+from prunekit._skorch._travel import TravellingNets
 from prunekit._skorch._watches import InterruptWatch
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "Phase",
     "RatePolicy",
     "Rates",
+    "TravellingNets",
     "Validation",
     "as_example",
     "bare_module",

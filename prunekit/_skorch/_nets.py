@@ -23,6 +23,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from prunekit import tracing
 from prunekit._random import preserve_rng
 from prunekit._skorch._distributed import check_accelerator, initialize_, own_accelerator
+from prunekit._skorch._travel import WHERE_TO, MissingNet
 from prunekit.exceptions import ParameterError, ParameterTypeError
 from prunekit.tracing import copy_module
 
@@ -85,6 +86,8 @@ def check_net(estimator: object, owner: str) -> tuple[NeuralNet, bool]:
 
 def _what_else(got: object, owner: str) -> str:
     """Say what was got instead of a net, and what to do."""
+    if isinstance(got, MissingNet):
+        return f"Got a fitted net of {got.classes} instead, which the process that fits does not have. {WHERE_TO}"
     if isinstance(got, type):
         advice = "Create an instance of it."
         if issubclass(got, torch.nn.Module):
