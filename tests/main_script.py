@@ -6,7 +6,7 @@ import sys
 import warnings
 from pathlib import Path
 
-from joblib.externals import cloudpickle
+import cloudpickle
 from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import GridSearchCV, cross_validate
 from skorch import NeuralNetClassifier
