@@ -4,6 +4,7 @@ import copy
 import math
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -22,7 +23,16 @@ from sklearn.utils.validation import check_is_fitted
 from skorch import NeuralNet
 
 from prunekit import _skorch
-from prunekit._loop import Checkpoint, Control, LoopResult, LoopSettings, PruningLoop, Sharing, Visits
+from prunekit._loop import (
+    Checkpoint,
+    Control,
+    LoopResult,
+    LoopSettings,
+    PruningLoop,
+    SharedCheckpoint,
+    Sharing,
+    Visits,
+)
 from prunekit._random import seeded_rng
 from prunekit._skorch import FineTuner
 from prunekit._validation import check_integer
@@ -58,7 +68,7 @@ def _net_has(method: str) -> Callable[["TaylorPruner"], bool]:
     return check
 
 
-class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
+class TaylorPruner(_skorch.TravellingNets, MetaEstimatorMixin, BaseEstimator):
     r"""
     Prune a skorch net: the same network with fewer filters, physically smaller, fine-tuned.
 
@@ -422,6 +432,8 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
             raise ParameterError(f"The 'X_val' parameter of {_OWNER}.fit must be given with 'y_val'. Got None instead.")
         valid = None if X_val is None else (X_val, y_val)
         net, frozen = _skorch.check_net(self.estimator, _OWNER)
+        if not _skorch.processes_of(net).is_first:
+            settings = replace(settings, verbose=0)  # one progress bar is enough
         if not frozen and isinstance(net.module, torch.nn.Module):
             warnings.warn(
                 "The 'module' of the net is an instance: training starts from its weights, also in every fold of a "
@@ -432,8 +444,13 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
         routed = process_routing(self, "fit", **fit_params).estimator.fit if _is_routing_enabled() else fit_params
         device = None if net.device is None else torch.device(net.device)
         store = open_store(self.memory, _OWNER)
+        if store is not None and _skorch.processes_of(net).count > 1:
+            raise ParameterError(
+                f"The 'memory' parameter of {_OWNER} must be None where several processes train one net. "
+                f"Got {self.memory!r} instead. Share a folder between fits of one process each, or use checkpoint."
+            )
         checkpoint = self._open_checkpoint((X, y, X_val, y_val, fit_params))
-        seed = self._draw_seed()
+        seed = _skorch.shared_seed(net, self._draw_seed())
         if checkpoint is not None:
             seed = checkpoint.begin(seed, device)
         sharing = None if store is None else Sharing(store, seed, (X, y, X_val, y_val, fit_params))
@@ -715,7 +732,8 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
             del params[name]
         if isinstance(self.random_state, np.random.RandomState):
             params["random_state"] = "RandomState"  # which goes on from fit to fit
-        return Checkpoint(Path(self.checkpoint) / fingerprint(params, data))
+        folder = Path(self.checkpoint) / fingerprint(params, data)
+        return SharedCheckpoint(folder, _skorch.processes_of(self._net))
 
     def _keep_control(self, net: NeuralNet, result: LoopResult) -> None:
         """Set the attributes of the control run."""

@@ -5,6 +5,7 @@ from prunekit._loop.control import Control, ControlResult
 from prunekit._loop.history import Iteration
 from prunekit._loop.loop import LoopResult, PruningLoop
 from prunekit._loop.settings import LoopSettings
+from prunekit._loop.shared import SharedCheckpoint
 from prunekit._loop.sharing import Sharing
 from prunekit._loop.visits import Visits
 
@@ -16,6 +17,7 @@ __all__ = [
     "LoopResult",
     "LoopSettings",
     "PruningLoop",
+    "SharedCheckpoint",
     "Sharing",
     "Visits",
 ]

@@ -2,6 +2,7 @@
 
 from prunekit._skorch._data import FixedSplit, as_example, cast_floats, check_samples, split_once, take_samples
 from prunekit._skorch._distillation import Distillation, distilled
+from prunekit._skorch._distributed import processes_of, shared_seed
 from prunekit._skorch._nets import (
     bare_module,
     check_net,
@@ -17,6 +18,7 @@ from prunekit._skorch._nets import (
 from prunekit._skorch._rates import RATE_POLICIES, RatePolicy, Rates
 from prunekit._skorch._scoring import Validation, make_validation
 from prunekit._skorch._training import Budget, FineTuner, Phase, load_trained_, train, trained_state
+from prunekit._skorch._travel import TravellingNets
 from prunekit._skorch._watches import InterruptWatch
 
 __all__ = [
@@ -29,6 +31,7 @@ __all__ = [
     "Phase",
     "RatePolicy",
     "Rates",
+    "TravellingNets",
     "Validation",
     "as_example",
     "bare_module",
@@ -45,7 +48,9 @@ __all__ = [
     "make_probe",
     "make_tuned",
     "make_validation",
+    "processes_of",
     "rebuild",
+    "shared_seed",
     "split_once",
     "take_samples",
     "train",

@@ -167,6 +167,9 @@ class _Digest:
 
     def _object(self, value: Any, depth: int) -> None:
         self._class(type(value), depth)
+        if _name(type(value)) == "accelerate.accelerator.Accelerator":  # its other attributes are of this process
+            self._mapping({name: getattr(value, name) for name in ("mixed_precision", "num_processes")}, depth)
+            return
         if id(value) in self._seen:
             return
         self._seen.add(id(value))
