@@ -156,7 +156,7 @@ def main(folder):
     try:
         TaylorPruner(net.set_params(accelerator=Accelerator()), memory=folder / "memory").fit(X, y)
     except ParameterError as exc:
-        found["no memory"] = str(exc)
+        found["memory"] = str(exc)
     torch.save(found, folder / f"{os.environ['RANK']}.pt")
     Accelerator().end_training()
 

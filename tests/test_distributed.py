@@ -70,7 +70,7 @@ def test_a_memory_is_refused(ranks):
     """Processes that wait for each other's locks would wait for ever."""
     for rank in ranks:
         assert (
-            "'memory' parameter of TaylorPruner must be None where several processes train one net" in rank["no memory"]
+            "'memory' parameter of TaylorPruner must be None where several processes train one net" in rank["memory"]
         )
 
 
