@@ -245,6 +245,12 @@ class TaylorPruner(_skorch.TravellingNets, MetaEstimatorMixin, BaseEstimator):
     are compiled. The validation data of the net's
     ``train_split`` are set apart once and never trained on.
 
+    A net with skorch's `AccelerateMixin` is trained and pruned by all processes that `torchrun` has started. Each takes
+    its share of every mini-batch; gradients and what the criterion sees are those of all, so that the result is that of
+    one process with mini-batches of the sum of their sizes, up to rounding, dropout and batch norm. All processes call
+    `fit`, and methods that predict, with the same data. Where a net has its module class in ``__main__``, other
+    processes, as those of a search with ``n_jobs``, get it without its weights.
+
     Floating-point arrays are cast to the precision of the network, in `fit` and afterwards. Nets with several modules
     are not supported.
 

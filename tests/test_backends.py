@@ -25,21 +25,16 @@ def num_threads(_):
     return torch.get_num_threads()
 
 
-def process_id(_):
-    time.sleep(0.2)
-    return os.getpid()
-
-
-def search_and_kill(pid, is_busy):
-    """Search, and kill a worker when it is at work; tell the scores."""
+def search_and_kill(find_busy):
+    """Search, and kill a worker that is at work; return the scores."""
     killed = []
 
     def kill():
-        while not is_busy():
+        while find_busy() is None:
             time.sleep(0.05)
-        time.sleep(0.3)
-        os.kill(pid, signal.SIGKILL)
-        killed.append(pid)
+        time.sleep(0.5)
+        killed.append(find_busy())
+        os.kill(killed[0], signal.SIGKILL)
 
     thread = threading.Thread(target=kill)
     thread.start()
@@ -83,7 +78,7 @@ def test_dask_limits_threads(dask_client):
 def test_a_search_on_dask_loses_nothing_with_a_worker(dask_client, expected):
     address, pid = next(iter(dask_client.run(os.getpid).items()))
     with joblib.parallel_config("dask"):
-        found = search_and_kill(pid, lambda: bool(dask_client.processing()[address]))
+        found = search_and_kill(lambda: pid if dask_client.processing()[address] else None)
     np.testing.assert_array_equal(found, expected)
     assert pid not in dask_client.run(os.getpid).values()
 
@@ -113,3 +108,14 @@ def test_ray_limits_threads(ray_workers):
 def test_a_search_on_ray(ray_workers, expected):
     with joblib.parallel_config("ray", n_jobs=2):
         np.testing.assert_array_equal(search(), expected)
+
+
+def test_a_search_on_ray_loses_nothing_with_a_worker(ray_workers, expected):
+    psutil = pytest.importorskip("psutil")
+
+    def busy():
+        below = psutil.Process().children(recursive=True)
+        return next((one.pid for one in below if one.cmdline()[:1] == ["ray::PoolActor.run_batch"]), None)
+
+    with joblib.parallel_config("ray", n_jobs=2):
+        np.testing.assert_array_equal(search_and_kill(busy), expected)
