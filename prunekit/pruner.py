@@ -266,9 +266,14 @@ class TaylorPruner(_skorch.TravellingNets, MetaEstimatorMixin, BaseEstimator):
     learning rates. So a fit with a larger target goes on from the last step of one with a smaller target, if neither
     the steps nor the learning rate depend on the target: with ``step="milestones"`` and the ``lr_policy`` ``"anneal"``,
     ``"constant"`` or ``"restart"``. Other parameters, such as ``criterion``, have to be equal; ``final_epochs`` and
-    thresholds need not. Iterations are
-    shared only with a ``random_state``; the training before pruning is shared without one, too, so that candidates of
-    a search then begin with the same network.
+    thresholds need not. Iterations are shared only with a ``random_state``; the training before pruning is shared
+    without one, too, so that candidates of a search then begin with the same network.
+
+    A net with skorch's `AccelerateMixin` is trained and pruned by all processes that `torchrun` has started. Each takes
+    its share of every mini-batch; gradients and what the criterion sees are those of all, so that the result is that of
+    one process with mini-batches of the sum of their sizes, up to rounding, dropout and batch norm. All processes call
+    `fit`, and methods that predict, with the same data. Where a net has its module class in ``__main__``, other
+    processes, as those of a search with ``n_jobs``, get it without its weights.
 
     Floating-point arrays are cast to the precision of the network, in `fit` and afterwards. Nets with several modules
     are not supported.

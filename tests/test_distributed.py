@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from skorch import NeuralNetClassifier
 
 from tests.distributed_run import CASES, fit, result
 
@@ -15,7 +16,7 @@ ROOT = Path(__file__).parent.parent
 @pytest.fixture(scope="module")
 def ranks(tmp_path_factory):
     """What two processes of one training have, each."""
-    pytest.importorskip("accelerate", reason="pip install accelerate")
+    pytest.importorskip("accelerate", reason='pip install "prunekit[accelerate]"')
     folder = tmp_path_factory.mktemp("ranks")
     launched = subprocess.run(
         [
@@ -59,6 +60,20 @@ def test_both_processes_have_the_same(ranks, name):
 def test_each_predicts_all_samples(ranks):
     assert ranks[0]["uneven"]["predicted"].shape == (403, 2)
     assert ranks[0]["uneven"]["score"] > 0.7
+
+
+def test_an_accelerator_of_one_process_changes_nothing():
+    accelerate = pytest.importorskip("accelerate", reason='pip install "prunekit[accelerate]"')
+    hf = pytest.importorskip("skorch.hf")
+
+    class AcceleratedNet(hf.AccelerateMixin, NeuralNetClassifier):
+        pass
+
+    def make(module, **params):
+        accelerator = accelerate.Accelerator(cpu=True)
+        return AcceleratedNet(module, accelerator=accelerator, callbacks__print_log__sink=print, **params)
+
+    assert_equal(result(fit("taylor2", 1, make)), result(fit("taylor2", 1)))
 
 
 def test_uneven_numbers_of_batches_are_refused(ranks):
