@@ -84,9 +84,7 @@ def test_uneven_numbers_of_batches_are_refused(ranks):
 def test_a_memory_is_refused(ranks):
     """Processes that wait for each other's locks would wait for ever."""
     for rank in ranks:
-        assert (
-            "'memory' parameter of TaylorPruner must be None where several processes train one net" in rank["memory"]
-        )
+        assert "'memory' parameter of TaylorPruner must be None where several processes train one net" in rank["memory"]
 
 
 def test_what_stops_one_process_stops_all(ranks):
