@@ -266,8 +266,8 @@ class TaylorPruner(_skorch.TravellingNets, MetaEstimatorMixin, BaseEstimator):
     learning rates. So a fit with a larger target goes on from the last step of one with a smaller target, if neither
     the steps nor the learning rate depend on the target: with ``step="milestones"`` and the ``lr_policy`` ``"anneal"``,
     ``"constant"`` or ``"restart"``. Other parameters, such as ``criterion``, have to be equal; ``final_epochs`` and
-    thresholds need not. Iterations are shared only with a ``random_state``; the training before pruning is shared
-    without one, too, so that candidates of a search then begin with the same network.
+    thresholds need not. With other policies, and without a ``random_state``, no iterations are kept. The training
+    before pruning is shared without a ``random_state``, too: candidates of a search then begin with the same network.
 
     A net with skorch's `AccelerateMixin` is trained and pruned by all processes that `torchrun` has started. Each takes
     its share of every mini-batch; gradients and what the criterion sees are those of all, so that the result is that of

@@ -9,7 +9,7 @@ import torch
 from skorch import NeuralNet
 
 from prunekit._random import preserve_rng
-from prunekit._skorch import Phase, classes_of, device_of, load_trained_, trained_state
+from prunekit._skorch import Phase, classes_of, device_of, follows_course, load_trained_, trained_state
 from prunekit.io import StateStore, fingerprint
 
 _FREE = (
@@ -71,7 +71,7 @@ class Sharing:
 
     def path(self, params: Mapping[str, Any], start: NeuralNet) -> "SharedPath":
         """
-        Return the course of pruning; without a seed nobody else goes it.
+        Return the course of pruning; nobody else goes it without a seed, or with learning rates of its own.
 
         Parameters
         ----------
@@ -87,7 +87,8 @@ class Sharing:
         """
         own = {name: value for name, value in params.items() if name not in _FREE}
         key = fingerprint(self._given, own, classes_of(start))
-        return SharedPath(None if self._seed is None else self._store, key)
+        is_own = self._seed is None or follows_course(params["lr_policy"])
+        return SharedPath(None if is_own else self._store, key)
 
 
 class SharedPath:

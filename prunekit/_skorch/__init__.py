@@ -15,7 +15,7 @@ from prunekit._skorch._nets import (
     make_tuned,
     rebuild,
 )
-from prunekit._skorch._rates import RATE_POLICIES, RatePolicy, Rates
+from prunekit._skorch._rates import RATE_POLICIES, RatePolicy, Rates, follows_course
 from prunekit._skorch._scoring import Validation, make_validation
 from prunekit._skorch._training import Budget, FineTuner, Phase, load_trained_, train, trained_state
 from prunekit._skorch._travel import TravellingNets
@@ -44,6 +44,7 @@ __all__ = [
     "device_of",
     "distilled",
     "float_dtype",
+    "follows_course",
     "load_trained_",
     "make_probe",
     "make_tuned",

@@ -27,6 +27,23 @@ _FACTORS: dict[RatePolicy, Callable[[float], float]] = {
 """Of the learning rate, by how much of the span is done."""
 
 
+def follows_course(policy: RatePolicy) -> bool:
+    """
+    Return whether learning rates depend on how long the whole run is, so that no other run has the same.
+
+    Parameters
+    ----------
+    policy : {"linear", "cosine", "anneal", "constant", "restart"}
+        What they do.
+
+    Returns
+    -------
+    bool
+        Whether they do from the first step on.
+    """
+    return policy in ("linear", "cosine")
+
+
 class Rates(Callback):
     """
     Set the learning rates of a net while it is fine-tuned.
