@@ -117,5 +117,6 @@ def test_a_search_on_ray_loses_nothing_with_a_worker(ray_workers, expected):
         below = psutil.Process().children(recursive=True)
         return next((one.pid for one in below if one.cmdline()[:1] == ["ray::PoolActor.run_batch"]), None)
 
-    with joblib.parallel_config("ray", n_jobs=2):
+    again = {"max_restarts": 3, "max_task_retries": 3}
+    with joblib.parallel_config("ray", n_jobs=2, ray_remote_args=again):
         np.testing.assert_array_equal(search_and_kill(busy), expected)
