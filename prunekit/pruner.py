@@ -26,6 +26,7 @@ from prunekit import _skorch
 from prunekit._loop import (
     Checkpoint,
     Control,
+    HeldOut,
     LoopResult,
     LoopSettings,
     PruningLoop,
@@ -426,12 +427,12 @@ class TaylorPruner(_skorch.TravellingNets, MetaEstimatorMixin, BaseEstimator):
         TrainingError
             If a loss or a gradient is not finite.
         """
-        return self._fit_and_show(X, y, X_val, y_val, fit_params, None)
+        return self._fit_and_score(X, y, X_val, y_val, fit_params, None)
 
-    def _fit_and_show(
-        self, X: Any, y: Any, X_val: Any, y_val: Any, fit_params: dict[str, Any], visits: Visits | None
+    def _fit_and_score(
+        self, X: Any, y: Any, X_val: Any, y_val: Any, fit_params: dict[str, Any], held_out: HeldOut | None
     ) -> Self:
-        """Fit, and show the networks on the way to whoever compares them."""
+        """Fit, and score the networks on the way on data that are held out."""
         settings = LoopSettings.checked(self.get_params(deep=False), _OWNER)
         if X_val is None and y_val is not None:
             raise ParameterError(f"The 'X_val' parameter of {_OWNER}.fit must be given with 'y_val'. Got None instead.")
@@ -460,7 +461,7 @@ class TaylorPruner(_skorch.TravellingNets, MetaEstimatorMixin, BaseEstimator):
             seed = checkpoint.begin(seed, device)
         sharing = None if store is None else Sharing(store, seed, (X, y, X_val, y_val, fit_params))
         with _skorch.InterruptWatch() as interrupts, seeded_rng(seed, device):
-            self._fit(X, y, valid, routed, settings, net, frozen, interrupts, checkpoint, sharing, visits)
+            self._fit(X, y, valid, routed, settings, net, frozen, interrupts, checkpoint, sharing, held_out)
         return self
 
     def _fit(
@@ -475,7 +476,7 @@ class TaylorPruner(_skorch.TravellingNets, MetaEstimatorMixin, BaseEstimator):
         interrupts: _skorch.InterruptWatch,
         checkpoint: Checkpoint | None,
         sharing: Sharing | None,
-        visits: Visits | None,
+        held_out: HeldOut | None,
     ) -> None:
         """Check everything on a copy that is not trained, train, prune, and set the fitted attributes."""
         start = _skorch.copy_fitted(net) if frozen else _skorch.make_probe(net, X, y)
@@ -486,6 +487,11 @@ class TaylorPruner(_skorch.TravellingNets, MetaEstimatorMixin, BaseEstimator):
         split = _skorch.split_once(start, X, y, fit_params, valid)
         validation = _skorch.make_validation(start, split.valid, self.scoring, _OWNER)
         self._check_thresholds(split, validation)
+        visits = None
+        if held_out is not None:
+            test = start.get_dataset(_skorch.cast_floats(held_out.X, dtype), _skorch.cast_floats(held_out.y, dtype))
+            judge = _skorch.make_validation(start, test, held_out.scoring, _OWNER)
+            visits = None if judge is None else Visits(held_out, judge)
         example = _skorch.check_samples(start, split.train)
         network = self._make_network(start, example)
         self._check_target(network, settings)

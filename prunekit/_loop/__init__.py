@@ -6,12 +6,13 @@ from prunekit._loop.history import Iteration
 from prunekit._loop.loop import LoopResult, PruningLoop
 from prunekit._loop.settings import LoopSettings
 from prunekit._loop.sharing import Sharing
-from prunekit._loop.visits import Visits
+from prunekit._loop.visits import HeldOut, Visits
 
 __all__ = [
     "Checkpoint",
     "Control",
     "ControlResult",
+    "HeldOut",
     "Iteration",
     "LoopResult",
     "LoopSettings",

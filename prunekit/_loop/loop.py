@@ -73,7 +73,7 @@ class PruningLoop:
     path : SharedPath, default=None
         What other fits have done already.
     visits : Visits, default=None
-        Who is shown the networks on the way.
+        How the networks on the way are scored on data of their own.
     """
 
     def __init__(
@@ -260,16 +260,17 @@ class PruningLoop:
         return tuned
 
     def _visit(self, *, is_dense: bool = False) -> None:
-        """Show the network as it is after a last training; then go on as if there had been none."""
+        """Score the network as it is after a last training; then go on as if there had been none."""
         if self._visits is None:
             return
-        length = 0 if is_dense else self._tuner.count_batches(self._visits.training)
+        held_out = self._visits.held_out
+        length = 0 if is_dense else self._tuner.count_batches(held_out.training)
         before = copied(self._training_state()) if length else None
         with preserve_rng(device_of(self._tuner.net)):
             if length:
-                budget = Budget(0, math.ceil(length / self._visits.parts))
-                self._tuner.train(budget, (self._course.done, 1.0), f"the training to show iteration {self._iteration}")
-            self._visits.show(self._tuner.net, self._rows[-1])
+                budget = Budget(0, math.ceil(length / held_out.parts))
+                self._tuner.train(budget, (self._course.done, 1.0), f"the last training of iteration {self._iteration}")
+            held_out.tell(self._visits.validation.score(self._tuner.net), self._rows[-1])
         if before is not None:
             self._set_training_state(before)
 

@@ -200,11 +200,12 @@ class TaylorPrunerCV(MetaEstimatorMixin, BaseEstimator):
         if self.tolerance is not None:
             check_interval("tolerance", self.tolerance, _OWNER, 0.0, np.inf, closed="left")
         net, _ = _skorch.check_net(pruner.estimator, "TaylorPruner")
-        self.scorer_ = check_scoring(net, self.scoring if self.scoring is not None else pruner.scoring)
+        scoring = pruner.scoring if self.scoring is None else self.scoring
+        self.scorer_ = check_scoring(net, scoring)
         splitter = check_cv(self.cv, y, classifier=is_classifier(net))
         indices = np.zeros((get_len(X), 1))
         training = Budget(pruner.final_epochs, pruner.final_batches)
-        given = reductions, training, self.scorer_, X, y
+        given = reductions, training, scoring, X, y
         paths = Parallel(n_jobs=self.n_jobs, verbose=self.verbose)(
             delayed(walk)(path_pruner(clone(pruner), reductions), *given, train, test, fit_params)
             for train, test in splitter.split(indices, y, groups)

@@ -2,17 +2,16 @@
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from skorch import NeuralNet
 from skorch.utils import multi_indexing
 
-from prunekit._loop import Iteration, Visits
-from prunekit._skorch import Budget, bare_module, cast_floats, float_dtype
+from prunekit._loop import HeldOut, Iteration
+from prunekit._skorch import Budget
 from prunekit.cost import RESOURCES
 from prunekit.pruner import TaylorPruner
 from prunekit.schedules import MilestoneSchedule
@@ -74,7 +73,7 @@ def walk(
     pruner: TaylorPruner,
     reductions: Sequence[float],
     training: Budget,
-    scorer: Callable[[NeuralNet, Any, Any], float],
+    scoring: Any,
     X: Any,
     y: Any,
     train: NDArray[np.int64],
@@ -92,8 +91,8 @@ def walk(
         The reductions, rising.
     training : Budget
         Training at the end of a fit; that of all networks before they are scored is as long together.
-    scorer : callable
-        Scikit-learn scorer of the net.
+    scoring : str, callable or None
+        Scikit-learn scorer.
     X, y : object
         All data.
     train, test : ndarray of int
@@ -108,24 +107,27 @@ def walk(
     """
     X_train, X_test = (multi_indexing(X, part) for part in (train, test))
     y_train, y_test = (None if y is None else multi_indexing(y, part) for part in (train, test))
-    reached: list[Iteration] = []
+    rows: list[Iteration] = []
     scores: list[float] = []
     seconds: list[float] = []
     start = time.perf_counter()
 
-    def show(net: NeuralNet, row: Iteration) -> None:
-        scores.append(float(scorer(net, cast_floats(X_test, float_dtype(bare_module(net))), y_test)))
-        reached.append(row)
+    def tell(score: float, row: Iteration) -> None:
+        scores.append(score)
+        rows.append(row)
         seconds.append(time.perf_counter() - start)
 
-    pruner._fit_and_show(X_train, y_train, None, None, fit_params, Visits(show, training, len(reductions)))
+    held_out = HeldOut(X_test, y_test, scoring, training, len(reductions), tell)
+    pruner._fit_and_score(X_train, y_train, None, None, fit_params, held_out)
     # Where a removed unit overshot more than one reduction, one network stands for all of them.
-    rows = np.array([row.reduction for row in reached])
-    found = [0, *(int(np.argmax(rows >= wanted - 1e-9)) or -1 for wanted in reductions)]
-    columns = {name: np.array([getattr(row, f"reduction_{name}") for row in reached]) for name in RESOURCES}
+    reached = np.array([row.reduction for row in rows])
+    found = [0, *(int(np.argmax(reached >= wanted - 1e-9)) or -1 for wanted in reductions)]
 
-    def at_points(values: Any) -> NDArray[np.float64]:
+    def at_points(values: Sequence[float]) -> NDArray[np.float64]:
         given = np.append(np.asarray(values, dtype=np.float64), math.nan)
         return given[[index if index >= 0 else len(values) for index in found]]
 
-    return FoldPath(at_points(scores), {name: at_points(own) for name, own in columns.items()}, at_points(seconds))
+    columns: dict[str, NDArray[np.float64]] = {
+        name: at_points([getattr(row, f"reduction_{name}") for row in rows]) for name in RESOURCES
+    }
+    return FoldPath(at_points(scores), columns, at_points(seconds))
