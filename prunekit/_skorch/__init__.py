@@ -2,6 +2,8 @@
 
 from prunekit._skorch._data import FixedSplit, as_example, cast_floats, check_samples, split_once, take_samples
 from prunekit._skorch._distillation import Distillation, distilled
+from prunekit._skorch._inputs import Inputs
+from prunekit._skorch._labels import Targets
 from prunekit._skorch._nets import (
     bare_module,
     check_net,
@@ -13,6 +15,7 @@ from prunekit._skorch._nets import (
     make_tuned,
     rebuild,
 )
+from prunekit._skorch._preparation import prepare
 from prunekit._skorch._rates import RATE_POLICIES, RatePolicy, Rates
 from prunekit._skorch._scoring import Validation, make_validation
 from prunekit._skorch._training import Budget, FineTuner, Phase, load_trained_, train, trained_state
@@ -24,10 +27,12 @@ __all__ = [
     "Distillation",
     "FineTuner",
     "FixedSplit",
+    "Inputs",
     "InterruptWatch",
     "Phase",
     "RatePolicy",
     "Rates",
+    "Targets",
     "Validation",
     "as_example",
     "bare_module",
@@ -43,6 +48,7 @@ __all__ = [
     "make_probe",
     "make_tuned",
     "make_validation",
+    "prepare",
     "rebuild",
     "split_once",
     "take_samples",
