@@ -250,10 +250,10 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
     Floating-point arrays are cast to the precision of the network, in `fit` and afterwards. Nets with several modules
     are not supported.
 
-    Tables are checked as scikit-learn's estimators check them: numbers, all finite, the same features in `predict` as in
-    `fit`; sparse ones are refused. The network gets a data frame as one array, unless its columns are the arguments of
-    ``forward``, as skorch has it. Integers in a table are cast if the network does not take them. Tensors, images, dicts
-    and data sets go to skorch as they are.
+    Tables are checked as scikit-learn's estimators check them: numbers, all finite, the same features in `predict` as
+    in `fit`; sparse ones are refused. The network gets a data frame as one array, unless its columns are the arguments
+    of ``forward``, as skorch has it. Integers in a table are cast if the network does not take them. Tensors, images,
+    dicts and data sets go to skorch as they are.
 
     Labels of a classifier may be strings, or numbers that are no positions of outputs. The net then learns their
     positions in ``classes_``, and so does the net that `transform` returns predict positions:
