@@ -15,12 +15,11 @@ import torch
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, is_regressor
 from sklearn.frozen import FrozenEstimator
-from sklearn.metrics import check_scoring
 from sklearn.utils import Tags, TransformerTags, get_tags
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
-from skorch import NeuralNet
+from skorch import NeuralNet, NeuralNetBinaryClassifier
 
 from prunekit import _skorch
 from prunekit._loop import (
@@ -232,6 +231,10 @@ class TaylorPruner(_skorch.TravellingNets, MetaEstimatorMixin, BaseEstimator):
         What was removed from which parameter.
     classes_ : ndarray of shape (n_classes,)
         Labels of the classes, of classifiers only.
+    n_features_in_ : int
+        Number of features, if `fit` was given a table: an array of two dimensions, a list of rows or a data frame.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the features, if it was a data frame whose columns all have strings as names.
 
     See Also
     --------
@@ -278,6 +281,23 @@ class TaylorPruner(_skorch.TravellingNets, MetaEstimatorMixin, BaseEstimator):
 
     Floating-point arrays are cast to the precision of the network, in `fit` and afterwards. Nets with several modules
     are not supported.
+
+    Tables are checked as scikit-learn's estimators check them: numbers, all finite, the same features in `predict` as
+    in `fit`; sparse ones are refused. The network gets a data frame as one array, unless its columns are the arguments
+    of ``forward``, as skorch has it. Integers in a table are cast if the network does not take them. Tensors, images,
+    dicts and data sets go to skorch as they are.
+
+    Labels of a classifier may be strings, or numbers that are no positions of outputs. The net then learns their
+    positions in ``classes_``, and so does the net that `transform` returns predict positions:
+    ``pruner.classes_[small.predict(X)]`` are the labels. `predict`, `score` and scorers have the labels. Labels from 0
+    to the number of outputs, those of a data set, tensors, and arrays of several dimensions are taken as they are, and
+    integers by a frozen net, which was trained with them; strings have to be as many as the classes that it knows.
+    Where a regressor gives one value in a column and ``y`` is no column, or the other way round, ``y`` gets the
+    other shape, since losses would compare each value with each.
+
+    ``sample_weight`` given to `fit` is for networks whose ``forward`` has an argument of that name. The net gets it as
+    a part of ``X``, mini-batch by mini-batch, and its ``get_loss`` decides what it means; the samples of ``X_val`` and
+    of `predict` have none. For other networks it is refused.
 
     References
     ----------
@@ -396,16 +416,16 @@ class TaylorPruner(_skorch.TravellingNets, MetaEstimatorMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array, tensor, dict of those, or Dataset
+        X : array, data frame, list of rows, tensor, dict of those, or Dataset
             Training data, as skorch takes them.
-        y : array or tensor, default=None
-            Targets. None if ``X`` is a Dataset that holds them.
+        y : array, list or tensor, default=None
+            Targets; labels of any kind for a classifier. None if ``X`` is a Dataset that holds them.
         X_val, y_val : object, default=None
             Data to validate on, like ``X`` and ``y``; all of ``X`` is then trained on. None: what the ``train_split``
             of the net sets apart.
         **fit_params : dict
-            Passed on to the ``fit`` of the net, which hands them to ``forward``. With metadata routing enabled, they
-            are routed.
+            Passed on to the ``fit`` of the net, which hands them to ``forward``; ``sample_weight`` is split into
+            mini-batches first. With metadata routing enabled, they are routed.
 
         Returns
         -------
@@ -479,18 +499,15 @@ class TaylorPruner(_skorch.TravellingNets, MetaEstimatorMixin, BaseEstimator):
         held_out: HeldOut | None,
     ) -> None:
         """Check everything on a copy that is not trained, train, prune, and set the fitted attributes."""
-        start = _skorch.copy_fitted(net) if frozen else _skorch.make_probe(net, X, y)
-        dtype = _skorch.float_dtype(_skorch.bare_module(start))
-        X, y = _skorch.cast_floats(X, dtype), _skorch.cast_floats(y, dtype)
-        if valid is not None:
-            valid = _skorch.cast_floats(valid[0], dtype), _skorch.cast_floats(valid[1], dtype)
-        split = _skorch.split_once(start, X, y, fit_params, valid)
-        validation = _skorch.make_validation(start, split.valid, self.scoring, _OWNER)
+        data = _skorch.prepare(self, net, X, y, valid, fit_params, frozen=frozen)
+        start, X, y, fit_params = data.net, data.X, data.y, data.fit_params
+        split = _skorch.split_once(start, X, y, fit_params, data.valid)
+        validation = _skorch.make_validation(start, split.valid, self.scoring, _OWNER, data.targets)
         self._check_thresholds(split, validation)
         visits = None
         if held_out is not None:
-            test = start.get_dataset(_skorch.cast_floats(held_out.X, dtype), _skorch.cast_floats(held_out.y, dtype))
-            judge = _skorch.make_validation(start, test, held_out.scoring, _OWNER)
+            test = start.get_dataset(*data.more(self, held_out.X, held_out.y, strict=False))
+            judge = _skorch.make_validation(start, test, held_out.scoring, _OWNER, data.targets)
             visits = None if judge is None else Visits(held_out, judge)
         example = _skorch.check_samples(start, split.train)
         network = self._make_network(start, example)
@@ -559,6 +576,7 @@ class TaylorPruner(_skorch.TravellingNets, MetaEstimatorMixin, BaseEstimator):
         real = _skorch.take_samples(masked, split.train if split.valid is None else split.valid, _NUM_VERIFIED)[0]
         network.verify(_skorch.as_example(real))
         self.estimator_ = _skorch.rebuild(net, network.compact(verify=False), trained=masked)
+        self._inputs, self._targets = data.inputs, data.targets
         self.history_ = result.history
         self.baseline_score_ = result.baseline_score
         self.reduction_ = network.reduction(settings.resource)
@@ -583,7 +601,7 @@ class TaylorPruner(_skorch.TravellingNets, MetaEstimatorMixin, BaseEstimator):
         Parameters
         ----------
         X : object, default=None
-            Ignored, present for pipelines.
+            Checked as by `predict` if it is given, and not used.
 
         Returns
         -------
@@ -591,6 +609,7 @@ class TaylorPruner(_skorch.TravellingNets, MetaEstimatorMixin, BaseEstimator):
             ``estimator_``, a fitted net.
         """
         check_is_fitted(self)
+        self._check(X)
         return self.estimator_
 
     def fit_transform(self, X: Any, y: Any = None, **fit_params: Any) -> NeuralNet:
@@ -636,11 +655,11 @@ class TaylorPruner(_skorch.TravellingNets, MetaEstimatorMixin, BaseEstimator):
         Returns
         -------
         ndarray of shape (n_samples, ...)
-            Class labels or values.
+            Class labels, of ``classes_``, or values.
         """
         check_is_fitted(self)
-        predicted: NDArray[Any] = self.estimator_.predict(self._cast(X))
-        return predicted
+        predicted: NDArray[Any] = self.estimator_.predict(self._check(X))
+        return self._targets.decode(predicted)
 
     @available_if(_net_has("predict_proba"))  # type: ignore[untyped-decorator]
     def predict_proba(self, X: Any) -> NDArray[Any]:
@@ -658,7 +677,7 @@ class TaylorPruner(_skorch.TravellingNets, MetaEstimatorMixin, BaseEstimator):
             Probabilities, in the order of ``classes_``.
         """
         check_is_fitted(self)
-        predicted: NDArray[Any] = self.estimator_.predict_proba(self._cast(X))
+        predicted: NDArray[Any] = self.estimator_.predict_proba(self._check(X))
         return predicted
 
     @available_if(_net_has("score"))  # type: ignore[untyped-decorator]
@@ -679,26 +698,28 @@ class TaylorPruner(_skorch.TravellingNets, MetaEstimatorMixin, BaseEstimator):
             The score; greater is better.
         """
         check_is_fitted(self)
-        scorer = check_scoring(self.estimator_, self.scoring)
-        return float(scorer(self.estimator_, self._cast(X), y))
+        return self._targets.score(self.estimator_, self.scoring, self._check(X), y)
 
     @property
     def classes_(self) -> NDArray[Any]:
         """Labels of the classes, of classifiers only."""
-        labels: NDArray[Any] = self.estimator_.classes_
+        net = self.estimator_
+        labels: NDArray[Any] = self._targets.view(net).classes_
         return labels
 
     def get_metadata_routing(self) -> MetadataRouter:
         """
-        Return how metadata are routed: from `fit` to the net's ``fit``.
+        Return how metadata are routed: from `fit` to the net's ``fit``, and ``X_val`` and ``y_val`` to `fit` itself.
 
         Returns
         -------
         MetadataRouter
             The routing.
         """
-        return MetadataRouter(owner=type(self).__name__).add(
-            estimator=self._net, method_mapping=MethodMapping().add(caller="fit", callee="fit")
+        return (
+            MetadataRouter(owner=type(self).__name__)
+            .add_self_request(self)
+            .add(estimator=self._net, method_mapping=MethodMapping().add(caller="fit", callee="fit"))
         )
 
     def __sklearn_is_fitted__(self) -> bool:
@@ -710,6 +731,8 @@ class TaylorPruner(_skorch.TravellingNets, MetaEstimatorMixin, BaseEstimator):
         tags.estimator_type = net_tags.estimator_type
         for name in ("classifier_tags", "regressor_tags", "target_tags", "input_tags"):
             setattr(tags, name, copy.deepcopy(getattr(net_tags, name)))
+        if tags.classifier_tags is not None and isinstance(self._net, NeuralNetBinaryClassifier):
+            tags.classifier_tags.multi_class = False
         # `transform` exists but gives a network, not arrays, hence no TransformerMixin.
         tags.transformer_tags = TransformerTags(preserves_dtype=[])
         tags.non_deterministic = self.random_state is None
@@ -723,8 +746,10 @@ class TaylorPruner(_skorch.TravellingNets, MetaEstimatorMixin, BaseEstimator):
             net = net.estimator
         return net
 
-    def _cast(self, X: Any) -> Any:
-        return _skorch.cast_floats(X, _skorch.float_dtype(_skorch.bare_module(self.estimator_)))
+    def _check(self, X: Any) -> Any:
+        """Return samples as the pruned net takes them."""
+        dtype = _skorch.float_dtype(_skorch.bare_module(self.estimator_))
+        return _skorch.cast_floats(self._inputs.check(self, X), dtype)
 
     def _draw_seed(self) -> int | None:
         """Return the seed of this fit."""

@@ -1,10 +1,11 @@
 import numpy as np
-import pandas as pd
 import pytest
+import torch
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from skorch import NeuralNet
+from skorch.helper import SliceDict
 
 from prunekit import TaylorPruner
 from prunekit.exceptions import (
@@ -116,18 +117,18 @@ def test_a_net_trimmed_for_prediction_is_refused(table):
     ("X", "message"),
     [
         (
-            np.zeros((40, NUM_FEATURES), dtype=np.uint8),
+            torch.zeros((40, NUM_FEATURES), dtype=torch.uint8),
             r"X does not fit the network: Untrainable.forward raised RuntimeError for a batch of uint8 of shape "
             r"\(2, 20\): .* The network computes in float32: cast the data first, such as X.astype\('float32'\).",
         ),
-        (np.zeros((40, NUM_FEATURES), dtype=np.int64), "for a batch of int64 of shape"),
+        (torch.zeros((40, NUM_FEATURES), dtype=torch.int64), "for a batch of int64 of shape"),
         (np.zeros((40, 7), dtype=np.float32), r"X does not fit the network: .* a batch of float32 of shape \(2, 7\)"),
         (
-            pd.DataFrame(np.zeros((40, NUM_FEATURES), dtype=np.float32)).add_prefix("column_"),
-            r"'column_0': a batch of float32 of shape \(2, 1\), .*\(20 in all\): .* use X.to_numpy\(\)",
+            SliceDict(**{f"column_{i}": np.zeros((40, 1), dtype=np.float32) for i in range(NUM_FEATURES)}),
+            r"'column_0': a batch of float32 of shape \(2, 1\), .*\(20 in all\): .* stack them first",
         ),
-        (np.full((40, NUM_FEATURES), "a"), "The data cannot be turned into tensors: TypeError"),
-        (np.full((40, NUM_FEATURES), None, dtype=object), "The data cannot be turned into tensors: TypeError"),
+        (np.full((40, NUM_FEATURES, 1), "a"), "The data cannot be turned into tensors: TypeError"),
+        (np.full((40, NUM_FEATURES, 1), None, dtype=object), "The data cannot be turned into tensors: TypeError"),
     ],
 )
 def test_data_that_do_not_fit_are_refused_before_the_training(X, message):
@@ -139,9 +140,12 @@ def test_data_that_do_not_fit_are_refused_before_the_training(X, message):
 @pytest.mark.parametrize(
     ("y", "message"),
     [
-        (np.array(["a", "b"] * 200), "cannot be turned into tensors"),
-        (np.zeros(400, dtype=np.float32), "y does not fit the loss of NeuralNetClassifier: CrossEntropyLoss raised"),
-        (np.arange(400) % 2 + 5, "y does not fit the loss of NeuralNetClassifier: .* Target 5 is out of bounds"),
+        (np.linspace(0, 1, 400), "Unknown label type: continuous"),
+        (np.array(["c", "a", "b", "c"] * 100), "y does not fit the loss of .*: .* Target 2 is out of bounds"),
+        ((np.arange(400) + 2) % 3, "y does not fit the loss of NeuralNetClassifier: .* Target 2 is out of bounds"),
+        (np.arange(399) % 2, r"inconsistent numbers of samples: \[400, 399\]"),
+        (None, "The 'y' parameter of TaylorPruner.fit must be an array: .* requires y to be passed"),
+        (np.arange(400) * 1j, "Complex data not supported"),
     ],
 )
 def test_targets_that_do_not_fit_are_refused_before_the_training(table, y, message):
@@ -173,8 +177,8 @@ def test_nan_in_the_fine_tuning_is_an_error(table):
 
 def test_nan_in_the_scoring_pass_is_an_error(dense, table):
     X, y = table
-    X = X.copy()
-    X[-1] = np.nan  # of the training part
+    X = torch.tensor(X)  # arrays of two dimensions are checked before
+    X[-1] = torch.nan  # of the training part
     with pytest.raises(TrainingError, match="The loss is nan while the importance of the filters is estimated"):
         quick(FrozenEstimator(dense)).fit(X, y)
 

@@ -3,6 +3,8 @@
 from prunekit._skorch._data import FixedSplit, as_example, cast_floats, check_samples, split_once, take_samples
 from prunekit._skorch._distillation import Distillation, distilled
 from prunekit._skorch._distributed import processes_of, shared_seed
+from prunekit._skorch._inputs import Inputs
+from prunekit._skorch._labels import Targets
 from prunekit._skorch._nets import (
     bare_module,
     check_net,
@@ -15,6 +17,7 @@ from prunekit._skorch._nets import (
     make_tuned,
     rebuild,
 )
+from prunekit._skorch._preparation import prepare
 from prunekit._skorch._rates import RATE_POLICIES, RatePolicy, Rates, follows_course
 from prunekit._skorch._scoring import Validation, make_validation
 from prunekit._skorch._training import Budget, FineTuner, Phase, load_trained_, train, trained_state
@@ -27,10 +30,12 @@ __all__ = [
     "Distillation",
     "FineTuner",
     "FixedSplit",
+    "Inputs",
     "InterruptWatch",
     "Phase",
     "RatePolicy",
     "Rates",
+    "Targets",
     "TravellingNets",
     "Validation",
     "as_example",
@@ -49,6 +54,7 @@ __all__ = [
     "make_probe",
     "make_tuned",
     "make_validation",
+    "prepare",
     "processes_of",
     "rebuild",
     "shared_seed",

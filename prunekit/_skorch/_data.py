@@ -246,7 +246,7 @@ def _join(parts: list[str]) -> str:
 def _hint(inputs: Any, dtype: torch.dtype | None) -> str:
     """Say what to do about named inputs, or inputs of another type than the network."""
     if isinstance(inputs, Mapping):
-        return " Named inputs are keyword arguments of forward; to pass a data frame as one array, use X.to_numpy()."
+        return " Named inputs are keyword arguments of forward; to pass them as one array, stack them first."
     if not isinstance(inputs, torch.Tensor) or dtype is None or inputs.dtype == dtype:
         return ""
     name = _name(dtype)

@@ -13,6 +13,7 @@ from skorch.dataset import unpack_data
 from skorch.utils import data_from_dataset, to_numpy
 
 from prunekit._skorch._distributed import processes_of
+from prunekit._skorch._labels import Targets
 from prunekit.exceptions import ParameterError, ParameterTypeError
 
 
@@ -29,22 +30,27 @@ class Validation:
         Their ``y``.
     scorer : callable
         Scikit-learn scorer; greater is better.
+    view : callable
+        Returns what the scorer is given for a net.
     """
 
     dataset: Any
     targets: Any
-    scorer: Callable[[NeuralNet, Any, Any], float]
+    scorer: Callable[[Any, Any, Any], float]
+    view: Callable[[NeuralNet], Any]
 
     def score(self, net: NeuralNet) -> float:
         """Return the score of an initialised net."""
-        score = self.scorer(net, self.dataset, self.targets)
+        score = self.scorer(self.view(net), self.dataset, self.targets)
         try:
             return float(processes_of(net).same(float(score)))
         except TypeError as exc:
             raise ParameterTypeError(f"The 'scoring' parameter must give one number. Got {score!r} instead.") from exc
 
 
-def make_validation(net: NeuralNet, dataset: Any, scoring: Any, owner: str) -> Validation | None:
+def make_validation(
+    net: NeuralNet, dataset: Any, scoring: Any, owner: str, coding: Targets | None = None
+) -> Validation | None:
     """
     Return what scores a net, None if it has no validation data or nothing that scores it.
 
@@ -58,6 +64,8 @@ def make_validation(net: NeuralNet, dataset: Any, scoring: Any, owner: str) -> V
         As scikit-learn takes it; None stands for the net's own ``score``.
     owner : str
         Class that the parameter belongs to, for the message.
+    coding : Targets, optional
+        How the targets of the user became those of the net; scorers are given the user's.
 
     Returns
     -------
@@ -83,9 +91,11 @@ def make_validation(net: NeuralNet, dataset: Any, scoring: Any, owner: str) -> V
         ) from exc
     if dataset is None or scorer is None:
         return None
+    targets = _targets_of(net, dataset)
     if scoring is None:
-        scorer = _own_score
-    return Validation(dataset, _targets_of(net, dataset), scorer)
+        return Validation(dataset, targets, _own_score, lambda net: net)
+    coding = coding or Targets()
+    return Validation(dataset, coding.decode(targets), scorer, coding.view)
 
 
 def _own_score(net: NeuralNet, X: Any, y: Any) -> float:

@@ -2,12 +2,13 @@
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from skorch.dataset import get_len
 from skorch.utils import multi_indexing
 
 from prunekit._loop import HeldOut, Iteration
@@ -118,7 +119,8 @@ def walk(
         seconds.append(time.perf_counter() - start)
 
     held_out = HeldOut(X_test, y_test, scoring, training, len(reductions), tell)
-    pruner._fit_and_score(X_train, y_train, None, None, fit_params, held_out)
+    own = {name: _of_samples(value, get_len(X), train) for name, value in fit_params.items()}
+    pruner._fit_and_score(X_train, y_train, None, None, own, held_out)
     # Where a removed unit overshot more than one reduction, one network stands for all of them.
     reached = np.array([row.reduction for row in rows])
     found = [0, *(int(np.argmax(reached >= wanted - 1e-9)) or -1 for wanted in reductions)]
@@ -131,3 +133,9 @@ def walk(
         name: at_points([getattr(row, f"reduction_{name}") for row in rows]) for name in RESOURCES
     }
     return FoldPath(at_points(scores), columns, at_points(seconds))
+
+
+def _of_samples(value: Any, num_samples: int, chosen: NDArray[np.int64]) -> Any:
+    """Return the part of an argument of a fit that belongs to some samples, if it has one value for each of them."""
+    is_given = hasattr(value, "__len__") and not isinstance(value, (str, Mapping)) and len(value) == num_samples
+    return multi_indexing(value, chosen) if is_given else value
