@@ -3,7 +3,6 @@
 from prunekit._skorch._data import FixedSplit, as_example, cast_floats, check_samples, split_once, take_samples
 from prunekit._skorch._distillation import Distillation, distilled
 from prunekit._skorch._inputs import Inputs
-from prunekit._skorch._labels import Targets
 from prunekit._skorch._nets import (
     bare_module,
     check_net,
@@ -18,6 +17,7 @@ from prunekit._skorch._nets import (
 from prunekit._skorch._preparation import prepare
 from prunekit._skorch._rates import RATE_POLICIES, RatePolicy, Rates
 from prunekit._skorch._scoring import Validation, make_validation
+from prunekit._skorch._targets import Targets
 from prunekit._skorch._training import Budget, FineTuner, Phase, load_trained_, train, trained_state
 from prunekit._skorch._watches import InterruptWatch
 
