@@ -4,7 +4,6 @@ from prunekit._skorch._data import FixedSplit, as_example, cast_floats, check_sa
 from prunekit._skorch._distillation import Distillation, distilled
 from prunekit._skorch._distributed import processes_of, shared_seed
 from prunekit._skorch._inputs import Inputs
-from prunekit._skorch._labels import Targets
 from prunekit._skorch._nets import (
     bare_module,
     check_net,
@@ -20,6 +19,7 @@ from prunekit._skorch._nets import (
 from prunekit._skorch._preparation import prepare
 from prunekit._skorch._rates import RATE_POLICIES, RatePolicy, Rates, follows_course
 from prunekit._skorch._scoring import Validation, make_validation
+from prunekit._skorch._targets import Targets
 from prunekit._skorch._training import Budget, FineTuner, Phase, load_trained_, train, trained_state
 from prunekit._skorch._travel import TravellingNets
 from prunekit._skorch._watches import InterruptWatch

@@ -14,8 +14,9 @@ from skorch import NeuralNet
 from prunekit._random import preserve_rng
 from prunekit._skorch._data import cast_floats, take_samples
 from prunekit._skorch._inputs import WEIGHTS, Inputs, add_weights, floats, reads_columns
-from prunekit._skorch._labels import Targets, fit_to, read_targets
+from prunekit._skorch._labels import fit_to, read_targets
 from prunekit._skorch._nets import bare_module, copy_fitted, device_of, float_dtype, make_probe
+from prunekit._skorch._targets import Targets
 from prunekit.exceptions import InputError
 
 

@@ -13,7 +13,7 @@ from skorch.dataset import unpack_data
 from skorch.utils import data_from_dataset, to_numpy
 
 from prunekit._skorch._distributed import processes_of
-from prunekit._skorch._labels import Targets
+from prunekit._skorch._targets import Targets
 from prunekit.exceptions import ParameterError, ParameterTypeError
 
 
