@@ -21,6 +21,7 @@ from prunekit import TaylorPruner, TaylorPrunerCV
 from prunekit.exceptions import ParameterError, ParameterTypeError, TargetError
 from prunekit.schedules import MilestoneSchedule
 from tests.nets_skorch import assert_same, fitted_state, make_classifier, make_regressor, make_table, quick
+from tests.test_pruner_inputs import make_weighted
 
 STEPS = Counter()
 
@@ -236,3 +237,24 @@ def test_parameters_and_the_users_objects(table):
     search.fit(*table)
     assert search.estimator.get_params(deep=False) == before
     assert not hasattr(search.estimator, "estimator_")
+
+
+def test_labels_may_be_words(table):
+    X, y = table
+    words = np.array(["no", "yes"])[y]
+    numbers = make_search(cv=3, tolerance=0.3, scoring="balanced_accuracy").fit(X, y)
+    search = make_search(cv=3, tolerance=0.3, scoring="balanced_accuracy").fit(X.astype(np.float64), words)
+    np.testing.assert_array_equal(numbers.cv_results_["mean_test_score"], search.cv_results_["mean_test_score"])
+    assert search.classes_.tolist() == ["no", "yes"]
+    assert set(search.predict(X)) == {"no", "yes"}
+    assert search.score(X, words) == numbers.score(X, y)
+
+
+def test_weights_of_samples_are_split(table):
+    X, y = table
+    weights = np.where(np.arange(len(X)) % 3, 1.0, 0.01)
+    folds = KFold(2)
+    search = make_search(quick(make_weighted()), cv=folds, refit=False).fit(X, y, sample_weight=weights)
+    for number, (train, test) in enumerate(folds.split(X)):
+        alone = quick(make_weighted(), target_reduction=0.0).fit(X[train], y[train], sample_weight=weights[train])
+        assert search.cv_results_[f"split{number}_test_score"][0] == alone.score(X[test], y[test])
