@@ -32,9 +32,8 @@ from benchmarks.importance_nets import CACHE, Images, Recipe, Trained, resnet20,
 from benchmarks.loop_rivals import Budget, accuracy, from_scratch, layout_of, macs_of, torch_pruning
 from benchmarks.zoo import describe_part
 from benchmarks.zoo_models import LISTS
-from prunekit import TaylorPruner
+from prunekit import PrunableNetwork, TaylorPruner
 from prunekit._loop.history import peak_memory_bytes
-from prunekit.cost import measure_latency_ms
 from prunekit.importance import Random
 from prunekit.schedules import CubicSchedule
 
@@ -325,50 +324,64 @@ def latency(net: str, round_to: int | None, of: str, cache: Path) -> None:
         round_to=round_to,
         random_state=0,
     ).fit(images.x, images.y)
-    small, whole = pruner.estimator_.module_.eval(), dense.module_.eval()
-    times_macs = macs_of(whole, images.x[:2]) / macs_of(small, images.x[:2])
-    for size in (1, 32):
-        x = images.x[:size]
-        eager = measure_latency_ms({"dense": whole, "compact": small}, x, repeats=_TIMES[size])["median_ms"]
-        for runtime, found in (("eager", eager), ("onnxruntime", _onnx_ms({"dense": whole, "compact": small}, x))):
-            times = found["dense"] / found["compact"]
-            row = Latency(
-                net,
-                of,
-                round_to or 1,
-                size,
-                runtime,
-                found["dense"],
-                found["compact"],
-                times_macs,
-                times,
-                times / times_macs,
-            )
+    _timed(net, of, round_to or 1, dense.module_, pruner.estimator_.module_, images.x)
+
+
+def half_as_wide(net: str, cache: Path) -> None:
+    """Time a network with half of the channels of each layer: what no choice of channels is to be held against."""
+    x = _pictures(net, cache).x
+    torch.manual_seed(0)
+    dense = TIMED[net]()
+    network = PrunableNetwork(dense, x[:2], criterion="magnitude", max_layer_reduction=0.5)
+    network.prune_to(network.max_reduction("macs"), "macs")
+    _timed(net, "half of each layer", 1, dense, network.compact(), x)
+
+
+def _timed(net: str, target: str, round_to: int, dense: nn.Module, compact: nn.Module, x: torch.Tensor) -> None:
+    """Time two networks, and write rows."""
+    modules = {"dense": dense.eval(), "compact": compact.eval()}
+    times_macs = macs_of(dense, x[:2]) / macs_of(compact, x[:2])
+    for size, repeats in _TIMES.items():
+        for runtime, calls in (("eager", _eager), ("onnxruntime", _onnx)):
+            found = _in_turns(calls(modules, x[:size]), repeats)
+            times = float((found["dense"] / found["compact"]).median())
+            milliseconds = (float(found[name].median()) for name in modules)
+            row = Latency(net, target, round_to, size, runtime, *milliseconds, times_macs, times, times / times_macs)
             print(row, flush=True)
             write("latency", [row], ("net", "target", "round_to", "batch_size", "runtime"))
 
 
-def _onnx_ms(modules: dict[str, nn.Module], x: torch.Tensor) -> dict[str, float]:
-    """Return the median milliseconds of networks in ONNX Runtime, in turns."""
+def _in_turns(calls: dict[str, Callable[[], Any]], repeats: int) -> pd.DataFrame:
+    """Return the milliseconds of calls that take turns, so that a slow moment of the machine hits them all."""
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    with torch.inference_mode():
+        for _ in range(5 + repeats):
+            for name, call in calls.items():
+                start = time.perf_counter()
+                call()
+                times[name].append(1e3 * (time.perf_counter() - start))
+    return pd.DataFrame(times).iloc[5:]
+
+
+def _eager(modules: dict[str, nn.Module], x: torch.Tensor) -> dict[str, Callable[[], Any]]:
+    return {name: partial(module, x) for name, module in modules.items()}
+
+
+def _onnx(modules: dict[str, nn.Module], x: torch.Tensor) -> dict[str, Callable[[], Any]]:
+    """Return calls of networks in ONNX Runtime."""
     import onnxruntime  # type: ignore[import-untyped, import-not-found]
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
-    sessions = {}
+    calls = {}
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for name, module in modules.items():
             path = Path(folder) / f"{name}.onnx"
             torch.onnx.export(module, (x,), path, dynamo=True, verbose=False)
-            sessions[name] = onnxruntime.InferenceSession(str(path), options)
-    times: dict[str, list[float]] = {name: [] for name in modules}
-    for _ in range(_TIMES[len(x)] + 5):
-        for name, session in sessions.items():
-            given = {session.get_inputs()[0].name: x.numpy()}
-            start = time.perf_counter()
-            session.run(None, given)
-            times[name].append(1e3 * (time.perf_counter() - start))
-    return {name: float(np.median(own[5:])) for name, own in times.items()}
+            session = onnxruntime.InferenceSession(str(path), options)
+            calls[name] = partial(session.run, None, {session.get_inputs()[0].name: x.numpy()})
+    return calls
 
 
 # -- memory -----------------------------------------------------------------------------------------------------------
@@ -563,6 +576,7 @@ def _latency(options: argparse.Namespace, budget: Budget) -> None:
         for round_to in (8, None):
             latency(net, round_to, "macs", options.cache)
         latency(net, 8, "latency", options.cache)
+        half_as_wide(net, options.cache)
 
 
 def _memory(options: argparse.Namespace, budget: Budget) -> None:

@@ -7,6 +7,7 @@ from prunekit.analysis import CorrelationDisplay, ImportanceDisplay, PruningPath
 from prunekit.io import load, save
 from prunekit.network import PrunableNetwork
 from prunekit.pruner import TaylorPruner
+from prunekit.search import TaylorPrunerCV
 
 try:
     __version__ = version("prunekit")
@@ -19,6 +20,7 @@ __all__ = [
     "PrunableNetwork",
     "PruningPathDisplay",
     "TaylorPruner",
+    "TaylorPrunerCV",
     "analyze",
     "exceptions",
     "load",

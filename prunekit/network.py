@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils._pytree import tree_map
 
+from prunekit._processes import Processes
 from prunekit._random import preserve_rng
 from prunekit._validation import check_choice, check_integer, check_interval
 from prunekit.cost import QUANTITIES, CostModel, LatencyModel, Quantity, Resource, layer_table
@@ -143,6 +144,9 @@ class PrunableNetwork(nn.Module):
     ----------
     module : Module
         The masked copy. Train this one, by itself or through the object.
+    processes : Processes
+        Those that train the network together, this one alone unless it is set. Scores then count what all of them see,
+        and the first one decides.
 
     Raises
     ------
@@ -230,6 +234,7 @@ class PrunableNetwork(nn.Module):
         self._forward_hook = self.module.register_forward_pre_hook(self._before_forward, prepend=True, with_kwargs=True)
         self._gates = self._watched()
         self._scoring = True
+        self.processes = Processes()
 
     def _watched(self) -> Gates | None:
         """Watch activations if the criterion looks at them."""
@@ -456,7 +461,7 @@ class PrunableNetwork(nn.Module):
             If a parameter has the wrong type.
         """
         scale = check_interval("loss_scale", loss_scale, "update_score", 0.0, np.inf, "neither")
-        gradients = self._gradients.collect()
+        gradients = self._gradients.collect(self.processes)
         if not gradients and self.criterion.needs_gradients:
             raise TrainingError(
                 "update_score() needs gradients and found none. Call loss.backward() before it, zero_grad() after it."
@@ -744,7 +749,7 @@ class PrunableNetwork(nn.Module):
     def _observe(self, gradients: dict[str, Tensor], batch_size: int | None = None, loss_scale: float = 1.0) -> None:
         size = self._batch_size if batch_size is None else check_integer("batch_size", batch_size, "update_score", 1)
         passes = [] if self._gates is None else self._gates.take(gradients)
-        observation = Observation(self.module, self._sums, gradients, size, passes, loss_scale)
+        observation = Observation(self.module, self._sums, gradients, size, passes, loss_scale, self.processes)
         if loss_scale != 1.0 and not observation.is_finite:
             return
         self.criterion.observe(observation)
@@ -798,6 +803,7 @@ class PrunableNetwork(nn.Module):
         return LatencyModel(self._costs, build, inputs, partial(self._selector.spread, self.graph.first_layers))
 
     def _remove(self, removed: NDArray[np.bool_]) -> int:
+        removed = self.processes.same(removed)
         count = int(removed.sum() - self._removed.sum())
         if self._comparison.score_momentum:
             self._earlier = self.importances
@@ -808,7 +814,7 @@ class PrunableNetwork(nn.Module):
 
     def _reduction_of(self, resource: Quantity, removed: NDArray[np.bool_]) -> float:
         if resource == "latency":
-            return self._latency.reduction(removed)
+            return cast("float", self.processes.same(self._latency.reduction(removed)))
         return self._costs.reduction(resource, removed)
 
     def _compacted(self) -> nn.Module:

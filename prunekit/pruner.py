@@ -4,6 +4,7 @@ import copy
 import math
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -21,13 +22,23 @@ from sklearn.utils.validation import check_is_fitted
 from skorch import NeuralNet, NeuralNetBinaryClassifier
 
 from prunekit import _skorch
-from prunekit._loop import Checkpoint, Control, LoopResult, LoopSettings, PruningLoop
+from prunekit._loop import (
+    Checkpoint,
+    Control,
+    HeldOut,
+    LoopResult,
+    LoopSettings,
+    PruningLoop,
+    SharedCheckpoint,
+    Sharing,
+    Visits,
+)
 from prunekit._random import seeded_rng
 from prunekit._skorch import FineTuner
 from prunekit._validation import check_integer
-from prunekit.cost import Quantity
+from prunekit.cost import RESOURCES, Quantity
 from prunekit.exceptions import ParameterError, TargetError
-from prunekit.io import fingerprint
+from prunekit.io import fingerprint, open_store
 from prunekit.network import PrunableNetwork
 from prunekit.schedules import Schedule
 from prunekit.surgery import Norms
@@ -57,7 +68,7 @@ def _net_has(method: str) -> Callable[["TaylorPruner"], bool]:
     return check
 
 
-class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
+class TaylorPruner(_skorch.TravellingNets, MetaEstimatorMixin, BaseEstimator):
     r"""
     Prune a skorch net: the same network with fewer filters, physically smaller, fine-tuned.
 
@@ -74,12 +85,12 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
         means to start from its weights, which are copied. A net whose ``module`` is an instance keeps the weights of
         the instance when it is cloned, in cross-validation as well, and gives a warning.
     target_reduction : float, default=0.5
-        Fraction of ``reduction_of`` to remove, in (0, 1).
+        Fraction of ``reduction_of`` to remove, in [0, 1). With 0 the net is trained only, as a control in a grid.
     reduction_of : {"params", "macs", "filters", "memory", "latency"}, default="params"
         What the target counts: parameters, multiply-adds, filters, bytes of weights and activations, or the time of a
         forward pass, which is measured after every step on the device of the net. Time is never twice the same, so two
         fits may then differ in spite of ``random_state``.
-    step : float, {"linear", "cubic", "geometric", "one_shot"}, Schedule or callable, default="cubic"
+    step : float, {"linear", "cubic", "geometric", "one_shot", "milestones"}, Schedule or callable, default="cubic"
         Largest reduction per iteration, or a schedule of `prunekit.schedules`, by name or as an object, or a function
         of the number of iterations done, the reduction reached and the target, which returns the reduction to aim at.
         ``"cubic"`` makes 10 steps, large ones first, so that most of the training is that of a small network.
@@ -133,6 +144,12 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
         with the same parameters and data goes on from there, with the same result. The training before pruning is kept
         once it is over, and of callbacks the numbers and strings in attributes that end in ``_``. Fits with other
         parameters or data have subfolders of their own.
+    memory : str, Path or joblib.Memory, default=None
+        Folder in which fits share what they have in common: the training before pruning is done once for all fits with
+        the same net, data and seed, and of the iterations those that begin in the same way, see Notes. Results are
+        those of separate fits. Processes wait for each other where they need the same, also on several machines if
+        the folder is on all of them. Files are numbers, no pickles; ``memory.clear()`` of a `joblib.Memory` removes
+        them.
     scoring : str or callable, default=None
         Scikit-learn scorer for validation and `score`; greater is better. None: the ``score`` method of the net.
     include, exclude : str or sequence of str, default=None
@@ -189,6 +206,8 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
         Validation score before pruning, NaN without validation data or scorer.
     reduction_ : float
         Reached reduction of ``reduction_of``.
+    reductions_ : dict of str to float
+        Reached reductions of "params", "macs", "filters" and "memory".
     stop_reason_ : str
         "target_reduction", "min_score", "max_score_drop", "nothing_left_to_prune" or "interrupted".
     n_iterations_ : int
@@ -246,6 +265,19 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
     `ProgressBar`) act in the training before pruning only, and with ``compile=True`` only that training and the result
     are compiled. The validation data of the net's
     ``train_split`` are set apart once and never trained on.
+
+    With ``memory`` two fits share their first iterations as long as these remove the same units and train with the same
+    learning rates. So a fit with a larger target goes on from the last step of one with a smaller target, if neither
+    the steps nor the learning rate depend on the target: with ``step="milestones"`` and the ``lr_policy`` ``"anneal"``,
+    ``"constant"`` or ``"restart"``. Other parameters, such as ``criterion``, have to be equal; ``final_epochs`` and
+    thresholds need not. With other policies, and without a ``random_state``, no iterations are kept. The training
+    before pruning is shared without a ``random_state``, too: candidates of a search then begin with the same network.
+
+    A net with skorch's `AccelerateMixin` is trained and pruned by all processes that `torchrun` has started. Each takes
+    its share of every mini-batch; gradients and what the criterion sees are those of all, so that the result is that of
+    one process with mini-batches of the sum of their sizes, up to rounding, dropout and batch norm. All processes call
+    `fit`, and methods that predict, with the same data. Where a net has its module class in ``__main__``, other
+    processes, as those of a search with ``n_jobs``, get it without its weights.
 
     Floating-point arrays are cast to the precision of the network, in `fit` and afterwards. Nets with several modules
     are not supported.
@@ -325,6 +357,7 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
         compaction: Literal["step", "end"] = "step",
         control: bool = False,
         checkpoint: str | Path | None = None,
+        memory: Any = None,
         scoring: str | Callable[..., float] | None = None,
         include: str | Sequence[str] | None = None,
         exclude: str | Sequence[str] | None = None,
@@ -361,6 +394,7 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
         self.compaction = compaction
         self.control = control
         self.checkpoint = checkpoint
+        self.memory = memory
         self.scoring = scoring
         self.include = include
         self.exclude = exclude
@@ -413,26 +447,41 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
         TrainingError
             If a loss or a gradient is not finite.
         """
+        return self._fit_and_score(X, y, X_val, y_val, fit_params, None)
+
+    def _fit_and_score(
+        self, X: Any, y: Any, X_val: Any, y_val: Any, fit_params: dict[str, Any], held_out: HeldOut | None
+    ) -> Self:
+        """Fit, and score the networks on the way on data that are held out."""
         settings = LoopSettings.checked(self.get_params(deep=False), _OWNER)
         if X_val is None and y_val is not None:
             raise ParameterError(f"The 'X_val' parameter of {_OWNER}.fit must be given with 'y_val'. Got None instead.")
         valid = None if X_val is None else (X_val, y_val)
         net, frozen = _skorch.check_net(self.estimator, _OWNER)
+        if not _skorch.processes_of(net).is_first:
+            settings = replace(settings, verbose=0)  # one progress bar is enough
         if not frozen and isinstance(net.module, torch.nn.Module):
             warnings.warn(
                 "The 'module' of the net is an instance: training starts from its weights, also in every fold of a "
                 f"cross-validation. Pass the class, or {_OWNER}(FrozenEstimator(net)) to prune a net with its weights.",
                 UserWarning,
-                stacklevel=2,
+                stacklevel=3,
             )
         routed = process_routing(self, "fit", **fit_params).estimator.fit if _is_routing_enabled() else fit_params
         device = None if net.device is None else torch.device(net.device)
+        store = open_store(self.memory, _OWNER)
+        if store is not None and _skorch.processes_of(net).count > 1:
+            raise ParameterError(
+                f"The 'memory' parameter of {_OWNER} must be None where several processes train one net. "
+                f"Got {self.memory!r} instead. Share a folder between fits of one process each, or use checkpoint."
+            )
         checkpoint = self._open_checkpoint((X, y, X_val, y_val, fit_params))
-        seed = self._draw_seed()
+        seed = _skorch.shared_seed(net, self._draw_seed())
         if checkpoint is not None:
             seed = checkpoint.begin(seed, device)
+        sharing = None if store is None else Sharing(store, seed, (X, y, X_val, y_val, fit_params))
         with _skorch.InterruptWatch() as interrupts, seeded_rng(seed, device):
-            self._fit(X, y, valid, routed, settings, net, frozen, interrupts, checkpoint)
+            self._fit(X, y, valid, routed, settings, net, frozen, interrupts, checkpoint, sharing, held_out)
         return self
 
     def _fit(
@@ -446,6 +495,8 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
         frozen: bool,
         interrupts: _skorch.InterruptWatch,
         checkpoint: Checkpoint | None,
+        sharing: Sharing | None,
+        held_out: HeldOut | None,
     ) -> None:
         """Check everything on a copy that is not trained, train, prune, and set the fitted attributes."""
         data = _skorch.prepare(self, net, X, y, valid, fit_params, frozen=frozen)
@@ -453,6 +504,11 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
         split = _skorch.split_once(start, X, y, fit_params, data.valid)
         validation = _skorch.make_validation(start, split.valid, self.scoring, _OWNER, data.targets)
         self._check_thresholds(split, validation)
+        visits = None
+        if held_out is not None:
+            test = start.get_dataset(*data.more(self, held_out.X, held_out.y, strict=False))
+            judge = _skorch.make_validation(start, test, held_out.scoring, _OWNER, data.targets)
+            visits = None if judge is None else Visits(held_out, judge)
         example = _skorch.check_samples(start, split.train)
         network = self._make_network(start, example)
         self._check_target(network, settings)
@@ -460,12 +516,16 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
         dense = _skorch.Phase()
         if not frozen:
             del network  # a copy of the network, while it trains
+
+            def train() -> tuple[NeuralNet, _skorch.Phase]:
+                copied = _skorch.copy_net(net, train_split=split)
+                return copied, _skorch.train(copied, X, y, fit_params, interrupts)
+
             trained = None if checkpoint is None else checkpoint.read("dense")
             if trained is not None:
                 dense = _skorch.load_trained_(start, trained)
             else:
-                start = _skorch.copy_net(net, train_split=split)
-                dense = _skorch.train(start, X, y, fit_params, interrupts)
+                start, dense = train() if sharing is None else sharing.train_once(net, start, train)
                 if checkpoint is not None:
                     checkpoint.write("dense", _skorch.trained_state(start, dense))
             network = self._make_network(start, example)
@@ -492,16 +552,18 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
                 validation,
                 _skorch.device_of(tuner.net),
             )
+        path = None if sharing is None else sharing.path(self.get_params(deep=False), start)
         del start
         masked = tuner.net
-        result = PruningLoop(network, tuner, validation, settings, _OWNER, checkpoint, control).run(dense)
+        loop = PruningLoop(network, tuner, validation, settings, _OWNER, checkpoint, control, path, visits)
+        result = loop.run(dense)
 
         if result.stop_reason == "nothing_left_to_prune":
             warnings.warn(
                 f"Pruning ended at a reduction of {network.reduction(settings.resource):.4g} of {settings.resource}, "
                 f"below the target of {settings.target:.4g}: the constraints let no further unit go.",
                 UserWarning,
-                stacklevel=3,
+                stacklevel=4,
             )
         if result.stop_reason == "interrupted":
             warnings.warn(
@@ -509,7 +571,7 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
                 f"{settings.resource}, below the target of {settings.target:.4g}: the result is the network of the "
                 "last whole iteration.",
                 UserWarning,
-                stacklevel=3,
+                stacklevel=4,
             )
         real = _skorch.take_samples(masked, split.train if split.valid is None else split.valid, _NUM_VERIFIED)[0]
         network.verify(_skorch.as_example(real))
@@ -518,6 +580,7 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
         self.history_ = result.history
         self.baseline_score_ = result.baseline_score
         self.reduction_ = network.reduction(settings.resource)
+        self.reductions_ = {name: network.reduction(name) for name in RESOURCES}
         self.stop_reason_ = result.stop_reason
         self.n_iterations_ = result.n_iterations
         self.n_prunables_ = network.num_prunables
@@ -701,11 +764,12 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
         if self.checkpoint is None:
             return None
         params = self.get_params(deep=False)
-        for name in ("checkpoint", "verbose"):
+        for name in ("checkpoint", "memory", "verbose"):
             del params[name]
         if isinstance(self.random_state, np.random.RandomState):
             params["random_state"] = "RandomState"  # which goes on from fit to fit
-        return Checkpoint(Path(self.checkpoint) / fingerprint(params, data))
+        folder = Path(self.checkpoint) / fingerprint(params, data)
+        return SharedCheckpoint(folder, _skorch.processes_of(self._net))
 
     def _keep_control(self, net: NeuralNet, result: LoopResult) -> None:
         """Set the attributes of the control run."""
@@ -717,7 +781,7 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
                 "There is no control run, since the fit was interrupted before its end. Fit again to have one; with "
                 "the same checkpoint the fit goes on where it was.",
                 UserWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
             return
         self.control_score_ = result.control.score
@@ -735,7 +799,7 @@ class TaylorPruner(MetaEstimatorMixin, BaseEstimator):
                 f"Nearly nothing is left of {names}. If the score suffers, set min_channels or max_layer_reduction, or "
                 "exclude such layers.",
                 UserWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
 
     def _check_thresholds(self, split: _skorch.FixedSplit, validation: _skorch.Validation | None) -> None:

@@ -1,9 +1,10 @@
 """How fast to prune: small estimators that name the reduction of each iteration."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol, runtime_checkable
 
+import numpy as np
 from sklearn.base import BaseEstimator, clone
 
 from prunekit._validation import check_choice, check_integer, check_interval
@@ -14,9 +15,13 @@ __all__ = [
     "FixedCountSchedule",
     "GeometricSchedule",
     "LinearSchedule",
+    "MilestoneSchedule",
     "OneShotSchedule",
     "Schedule",
 ]
+
+_ROUNDING = 1e-9
+"""Two reductions that are closer are one: 3 * 0.1 is 0.30000000000000004."""
 
 
 @runtime_checkable
@@ -251,6 +256,64 @@ class FixedCountSchedule(OneShotSchedule):
         self.max_to_prune = max_to_prune
 
 
+class MilestoneSchedule(BaseEstimator):
+    """
+    Visit the same reductions on the way to every target.
+
+    So a fit with a larger target goes the way of one with a smaller target first, and can share it: see the ``memory``
+    of `TaylorPruner`.
+
+    Parameters
+    ----------
+    milestones : float or sequence of float, default=0.1
+        The reductions, in (0, 1); a number stands for its multiples. The target is the last one. One that an overshoot
+        has passed already is left out.
+
+    Examples
+    --------
+    >>> from prunekit.schedules import MilestoneSchedule
+    >>> MilestoneSchedule([0.5, 0.75]).next_reduction(iteration=1, reduction=0.51, target=0.9)
+    0.75
+    """
+
+    def __init__(self, milestones: float | Sequence[float] = 0.1) -> None:
+        self.milestones = milestones
+
+    def next_reduction(self, iteration: int, reduction: float, target: float) -> float:
+        """
+        Return the next milestone.
+
+        Parameters
+        ----------
+        iteration : int
+            Number of iterations done so far; not used.
+        reduction : float
+            Reduction reached so far, below ``target``.
+        target : float
+            Reduction at which pruning ends.
+
+        Returns
+        -------
+        float
+            A number in ``(reduction, target]``.
+
+        Raises
+        ------
+        ParameterError
+            If a milestone is outside of (0, 1).
+        ParameterTypeError
+            If it is no number.
+        """
+        owner = type(self).__name__
+        milestones = self.milestones
+        if isinstance(milestones, Sequence | np.ndarray) and not isinstance(milestones, str):
+            points = [check_interval("milestones", point, owner, 0.0, 1.0, closed="neither") for point in milestones]
+        else:
+            every = check_interval("milestones", milestones, owner, 0.0, 1.0, closed="neither")
+            points = [(math.floor(reduction / every) + number) * every for number in (1, 2)]
+        return min((point for point in points if reduction + _ROUNDING < point < target - _ROUNDING), default=target)
+
+
 class CallableSchedule(BaseEstimator):
     """
     Ask a function.
@@ -290,6 +353,7 @@ SCHEDULES: dict[str, Callable[[], Schedule]] = {
     "cubic": CubicSchedule,
     "geometric": GeometricSchedule,
     "one_shot": OneShotSchedule,
+    "milestones": MilestoneSchedule,
 }
 
 

@@ -11,6 +11,7 @@ from prunekit.schedules import (
     FixedCountSchedule,
     GeometricSchedule,
     LinearSchedule,
+    MilestoneSchedule,
     OneShotSchedule,
     Schedule,
     as_schedule,
@@ -69,6 +70,28 @@ def test_geometric_steps_take_the_same_share_of_what_is_left():
     overshot = walk(GeometricSchedule(n_iterations=4), 0.9, overshoot=0.05)
     assert len(overshot) <= 4
     assert overshot[-1] == 0.9
+
+
+def test_milestones_are_the_same_on_the_way_to_every_target():
+    schedule = MilestoneSchedule(0.1)
+    assert walk(schedule, 0.35) == pytest.approx([0.1, 0.2, 0.3, 0.35])
+    assert walk(schedule, 0.6) == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5, 0.6])
+    assert walk(MilestoneSchedule([0.5, 0.25]), 0.9) == [0.25, 0.5, 0.9]
+    assert walk(MilestoneSchedule([0.5]), 0.4) == [0.4]
+
+
+def test_milestones_that_were_overshot_are_left_out():
+    assert walk(MilestoneSchedule([0.1, 0.12, 0.3]), 0.5, overshoot=0.03) == [0.1, 0.3, 0.5]
+    assert walk(MilestoneSchedule(0.1), 0.3, overshoot=0.03) == pytest.approx([0.1, 0.2, 0.3])
+
+
+@pytest.mark.parametrize(
+    ("milestones", "error"),
+    [(0.0, ParameterError), ([0.2, 1.0], ParameterError), ("0.1", ParameterTypeError), ([None], ParameterTypeError)],
+)
+def test_wrong_milestones_are_named(milestones, error):
+    with pytest.raises(error, match=r"'milestones' parameter of MilestoneSchedule must be a number in \(0, 1\)"):
+        MilestoneSchedule(milestones).next_reduction(0, 0.0, 0.5)
 
 
 def test_one_step():

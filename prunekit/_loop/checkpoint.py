@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 
+from prunekit._processes import Processes
 from prunekit._random import rng_state, set_rng_state
 from prunekit.exceptions import StateError
 from prunekit.io import read_state, write_state
@@ -100,3 +101,64 @@ class Checkpoint:
 
     def _path(self, name: str) -> Path:
         return self._folder / f"{name}.safetensors"
+
+
+class SharedCheckpoint(Checkpoint):
+    """
+    Keep the states of one run in the first process, which alone needs the folder, and tell the others.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of this run alone.
+    processes : Processes
+        Those that take part.
+    """
+
+    def __init__(self, folder: Path, processes: Processes) -> None:
+        super().__init__(folder)
+        self._processes = processes
+
+    def write(self, name: str, state: Any) -> None:
+        """
+        Put a state in the place of the one before; the other processes, which have the same, write nothing.
+
+        Parameters
+        ----------
+        name : str
+            Which state.
+        state : object
+            What `prunekit.io.write_state` takes.
+        """
+        if self._processes.is_first:
+            super().write(name, state)
+
+    def read(self, name: str) -> Any:
+        """
+        Return a state that the first process has read, None if there is none.
+
+        Parameters
+        ----------
+        name : str
+            Which state.
+
+        Returns
+        -------
+        object
+            What was written.
+
+        Raises
+        ------
+        StateError
+            If the file is not whole, or not one of this version; in all processes.
+        """
+        state, message = None, ""
+        if self._processes.is_first:
+            try:
+                state = super().read(name)
+            except StateError as exc:
+                message = str(exc)
+        state, message = self._processes.same((state, message))
+        if message:
+            raise StateError(message)
+        return state

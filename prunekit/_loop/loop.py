@@ -2,7 +2,9 @@
 
 import math
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,7 +16,9 @@ from prunekit._loop.course import Course
 from prunekit._loop.history import Iteration, peak_memory_bytes
 from prunekit._loop.progress import Progress
 from prunekit._loop.settings import LoopSettings
-from prunekit._random import rng_state, set_rng_state
+from prunekit._loop.sharing import SharedPath
+from prunekit._loop.visits import Visits, copied
+from prunekit._random import preserve_rng, rng_state, set_rng_state
 from prunekit._skorch import Budget, FineTuner, Phase, Validation, device_of
 from prunekit.cost import RESOURCES
 from prunekit.exceptions import ParameterError, TrainingError
@@ -66,6 +70,10 @@ class PruningLoop:
         Where the run is kept, and gone on with if it was left.
     control : Control, default=None
         The same training without pruning, to be run at the end.
+    path : SharedPath, default=None
+        What other fits have done already.
+    visits : Visits, default=None
+        How the networks on the way are scored on data of their own.
     """
 
     def __init__(
@@ -77,6 +85,8 @@ class PruningLoop:
         owner: str,
         checkpoint: Checkpoint | None = None,
         control: Control | None = None,
+        path: SharedPath | None = None,
+        visits: Visits | None = None,
     ) -> None:
         self._network = network
         self._tuner = tuner
@@ -85,6 +95,8 @@ class PruningLoop:
         self._owner = owner
         self._checkpoint = checkpoint
         self._control = control
+        self._path = path or SharedPath(None, "")
+        self._visits = visits
         self._course = Course(settings, tuner.count_batches)
         self._progress = Progress(f"Pruning {settings.resource}", bool(settings.verbose))
         self._floor, self._floor_reason = -math.inf, ""
@@ -176,6 +188,7 @@ class PruningLoop:
                 f"network, {score:.6g}. Got {self._settings.min_score!r} instead."
             )
         self._add_row("dense", 0.0, 0, dense, score, seconds)
+        self._visit(is_dense=True)
 
     def _set_floor(self, score: float) -> None:
         settings = self._settings
@@ -194,18 +207,16 @@ class PruningLoop:
             steps = self._steps_left()
             span = self._course.next_span(steps)
             self._expect(steps)
-            scoring = self._tuner.score(settings.score_batches) if network.num_scored == 0 else Phase()
+            scoring = self._score() if network.num_scored == 0 else Phase()
             aim = self._next_aim()
             num_pruned = self._remove_units(aim)
             if not num_pruned:
                 self._stop_reason = "nothing_left_to_prune"
                 return
-            before, seconds_before = self._validate() if settings.finetune else (math.nan, 0.0)
-            tuning = self._tune(settings.finetune, span, f"iteration {self._iteration}")
-            score, seconds = self._validate()
-            phase = Phase(tuning.loss, scoring.seconds_scoring + tuning.seconds_scoring, tuning.seconds_training)
-            self._add_row("prune", aim, num_pruned, phase, score, seconds + seconds_before, before)
-            if self._floor_reason and not self._recover(score, aim, span) >= self._floor:
+            tuned = self._tune_after(span)
+            phase = Phase(tuned["loss"], scoring.seconds_scoring + tuned["scoring"], tuned["training"])
+            self._add_row("prune", aim, num_pruned, phase, tuned["score"], tuned["validation"], tuned["before"])
+            if self._floor_reason and not self._recover(tuned["score"], aim, span) >= self._floor:
                 self._restore()
                 if num_pruned == 1 or self._halvings == settings.step_halvings:
                     self._stop_reason = self._floor_reason
@@ -214,12 +225,61 @@ class PruningLoop:
                 self._largest_step = (aim - self._reduction) / 2
                 continue
             self._keep_importances()
+            self._visit()
+
+    def _score(self) -> Phase:
+        """Score in a pass of its own."""
+        num_batches = self._settings.score_batches
+
+        def work() -> dict[str, Any]:
+            return asdict(self._tuner.score(num_batches))
+
+        return Phase(**self._path.step(("score", num_batches), work, self._training_state, self._set_training_state))
+
+    def _tune_after(self, span: tuple[float, float]) -> dict[str, Any]:
+        """Fine-tune after a removal; return the loss, the scores before and after, and the seconds."""
+        budget = self._settings.finetune
+
+        def work() -> dict[str, Any]:
+            before, seconds_before = self._validate() if budget else (math.nan, 0.0)
+            phase = self._tuner.train(budget, span, f"iteration {self._iteration}") if budget else Phase()
+            score, seconds = self._validate()
+            return {
+                "loss": phase.loss,
+                "before": before,
+                "score": score,
+                "scoring": phase.seconds_scoring,
+                "training": phase.seconds_training,
+                "validation": seconds_before + seconds,
+            }
+
+        what = ("tune", self._network.support, self._tuner.rates_in(span))
+        tuned = self._path.step(what, work, self._training_state, self._set_training_state)
+        if budget:
+            self._note_training(budget, span)
+        return tuned
+
+    def _visit(self, *, is_dense: bool = False) -> None:
+        """Score the network as it is after a last training; then go on as if there had been none."""
+        if self._visits is None:
+            return
+        held_out = self._visits.held_out
+        length = 0 if is_dense else self._tuner.count_batches(held_out.training)
+        before = copied(self._training_state()) if length else None
+        with preserve_rng(device_of(self._tuner.net)):
+            if length:
+                budget = Budget(0, math.ceil(length / held_out.parts))
+                self._tuner.train(budget, (self._course.done, 1.0), f"the last training of iteration {self._iteration}")
+            held_out.tell(self._visits.validation.score(self._tuner.net), self._rows[-1])
+        if before is not None:
+            self._set_training_state(before)
 
     def _recover(self, score: float, aim: float, span: tuple[float, float]) -> float:
         """Train on while a threshold is broken; return the last score."""
         for number in range(self._settings.recovery_rounds):
             if score >= self._floor or not self._settings.finetune:
                 break
+            self._path.leave()
             phase = self._tune(self._settings.finetune, span, f"recovery {number + 1} of iteration {self._iteration}")
             score, seconds = self._validate()
             self._add_row("recover", aim, 0, phase, score, seconds)
@@ -268,9 +328,12 @@ class PruningLoop:
         if not budget:
             return Phase()
         phase = self._tuner.train(budget, span, stage)
+        self._note_training(budget, span)
+        return phase
+
+    def _note_training(self, budget: Budget, span: tuple[float, float]) -> None:
         self._course.done = span[1]
         self._phases.append((budget, span))
-        return phase
 
     def _validate(self) -> tuple[float, float]:
         """Return the score and the seconds that it took."""
@@ -308,6 +371,7 @@ class PruningLoop:
         """Go back to the last network that held the thresholds."""
         if self._held is None:
             return
+        self._path.leave()
         self._network.restore(self._held.network)
         self._course.done = self._held.done
         del self._phases[self._held.num_phases :]
@@ -332,11 +396,22 @@ class PruningLoop:
                 "removed_in": self._removed_in,
                 "importances": self._importances,
                 "control": None if self._controlled is None else self._controlled.state_dict(),
-                "network": self._network.get_state(),
-                "tuner": self._tuner.state_dict(),
-                "rng": rng_state(device_of(self._tuner.net)),
+                **self._training_state(),
             },
         )
+
+    def _training_state(self) -> dict[str, Any]:
+        """Return what further training and scoring depend on."""
+        return {
+            "network": self._network.get_state(),
+            "tuner": self._tuner.state_dict(),
+            "rng": rng_state(device_of(self._tuner.net)),
+        }
+
+    def _set_training_state(self, state: Mapping[str, Any]) -> None:
+        self._network.set_state(state["network"])
+        self._tuner.load_state_dict(state["tuner"])
+        set_rng_state(state["rng"], device_of(self._tuner.net))
 
     def _resume(self) -> bool:
         """Go on where a run was left; tell whether there was one."""
@@ -353,9 +428,8 @@ class PruningLoop:
         if state["control"] is not None and self._control is not None:
             self._controlled = self._control.load(state["control"])
         self._set_floor(self._rows[0].score)
-        self._network.set_state(state["network"])
-        self._tuner.load_state_dict(state["tuner"])
-        set_rng_state(state["rng"], device_of(self._tuner.net))
+        self._set_training_state(state)
+        self._path.leave()  # whose beginning this process has not gone
         return True
 
     # -- telling ------------------------------------------------------------------------------------------------------

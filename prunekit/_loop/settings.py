@@ -123,7 +123,7 @@ class LoopSettings:
                 f"an iteration, since 'round_to' keeps multiples of that. Got {params['step']!r} instead."
             )
         return cls(
-            target=check_interval("target_reduction", params["target_reduction"], owner, 0.0, 1.0, closed="neither"),
+            target=check_interval("target_reduction", params["target_reduction"], owner, 0.0, 1.0, closed="left"),
             resource=resource,
             schedule=schedule,
             max_to_prune=limit,

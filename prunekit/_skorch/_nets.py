@@ -17,10 +17,13 @@ from skorch.callbacks import (
     ProgressBar,
     TrainEndCheckpoint,
 )
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from prunekit import tracing
 from prunekit._random import preserve_rng
+from prunekit._skorch._distributed import check_accelerator, initialize_, own_accelerator
+from prunekit._skorch._travel import WHERE_TO, MissingNet
 from prunekit.exceptions import ParameterError, ParameterTypeError
 from prunekit.tracing import copy_module
 
@@ -77,11 +80,14 @@ def check_net(estimator: object, owner: str) -> tuple[NeuralNet, bool]:
             f"{wanted} The net must keep its network in module_ alone. "
             f"Got a {type(net).__name__} with {', '.join(f'{name}_' for name in net._modules)} instead."
         )
+    check_accelerator(net, owner)
     return net, frozen
 
 
 def _what_else(got: object, owner: str) -> str:
     """Say what was got instead of a net, and what to do."""
+    if isinstance(got, MissingNet):
+        return f"Got a fitted net of {got.classes} instead, which the process that fits does not have. {WHERE_TO}"
     if isinstance(got, type):
         advice = "Create an instance of it."
         if issubclass(got, torch.nn.Module):
@@ -100,12 +106,19 @@ def _what_else(got: object, owner: str) -> str:
 
 
 def bare_module(net: NeuralNet) -> torch.nn.Module:
-    """Return the network of an initialised net, without the wrapper of ``torch.compile``."""
-    return _unwrap_compiled(net.module_)
+    """Return the network of an initialised net, without the wrappers of ``torch.compile`` and of several processes."""
+    return _unwrap(net.module_)
 
 
-def _unwrap_compiled(module: torch.nn.Module) -> torch.nn.Module:
-    original: torch.nn.Module = getattr(module, "_orig_mod", module)
+def classes_of(net: NeuralNet) -> list[type]:
+    """Return the classes of all parts of the network of an initialised net, which decide on what it computes."""
+    found = {type(part) for part in bare_module(net).modules()}
+    return sorted(found, key=lambda kind: (kind.__module__, kind.__qualname__))
+
+
+def _unwrap(module: torch.nn.Module) -> torch.nn.Module:
+    inner = module.module if isinstance(module, DistributedDataParallel) else module
+    original: torch.nn.Module = getattr(inner, "_orig_mod", inner)
     return original
 
 
@@ -142,10 +155,11 @@ def copy_net(net: NeuralNet, **changes: Any) -> NeuralNet:
 
 def _construct(net: NeuralNet, params: dict[str, Any], changes: dict[str, Any]) -> NeuralNet:
     """Build a net of the same class from copied parameters and from changed ones, which are taken as they are."""
-    # skorch keeps a list of the parameters that were set; a new net makes its own.
-    left_out = {"_params_to_validate", *changes}
-    copied = {name: clone(value, safe=False) for name, value in params.items() if name not in left_out}
-    new = type(net)(**copied, **changes)
+    # skorch keeps notes among the parameters, such as which were set; a new net makes its own.
+    kept = {name: value for name, value in params.items() if not name.startswith("_") and name not in changes}
+    with_accelerator = own_accelerator(kept, silent=changes.get("verbose") == 0)
+    copied = {name: clone(value, safe=False) for name, value in kept.items() if name not in with_accelerator}
+    new = type(net)(**copied, **with_accelerator, **changes)
     if hasattr(net, "_metadata_request"):
         new._metadata_request = copy.deepcopy(net._metadata_request)
     return new
@@ -170,7 +184,8 @@ def make_probe(net: NeuralNet, X: Any, y: Any) -> NeuralNet:
         The copy.
     """
     with preserve_rng(None if net.device is None else torch.device(net.device)):
-        probe = copy_net(net, verbose=0).initialize()
+        probe = copy_net(net, verbose=0)
+        initialize_(probe)
         for _, callback in probe.callbacks_:
             if isinstance(callback, InputShapeSetter):
                 callback.on_train_begin(probe, X=X, y=y)
@@ -268,15 +283,15 @@ def rebuild(net: NeuralNet, module: torch.nn.Module, *, trained: NeuralNet, **ch
     params = {name: value for name, value in net.get_params(deep=False).items() if not name.startswith("module__")}
     params["callbacks"] = _without(net.callbacks, _PREPARING)
     new = _construct(net, params, {**changes, "module": module})
-    new.initialize()
-    if _unwrap_compiled(new.module_) is not module:
+    initialize_(new)
+    if _unwrap(new.module_) is not module:
         raise ParameterTypeError(
             f"The 'module' parameter of {type(net).__name__} must decide which network the net holds. "
             "Got a net whose initialize_module builds another one instead."
         )
     criterion, trained_criterion = new.criterion_, trained.criterion_
     if isinstance(criterion, torch.nn.Module) and isinstance(trained_criterion, torch.nn.Module):
-        _unwrap_compiled(criterion).load_state_dict(_unwrap_compiled(trained_criterion).state_dict())
+        _unwrap(criterion).load_state_dict(_unwrap(trained_criterion).state_dict())
     for name, value in vars(trained).items():
         if name.endswith("_") and name not in vars(new) and not _is_torch_component(value):
             setattr(new, name, copy.deepcopy(value))

@@ -49,6 +49,29 @@ class Prepared:
     inputs: Inputs
     targets: Targets
 
+    def more(self, owner: BaseEstimator, X: Any, y: Any, *, strict: bool = True) -> tuple[Any, Any]:
+        """
+        Bring further data into the form that the net takes.
+
+        Parameters
+        ----------
+        owner : BaseEstimator
+            Estimator that is fitted.
+        X, y : object
+            The data, as the user has them.
+        strict : bool, default=True
+            Whether labels that are not known are refused; if not, nothing that is predicted equals them.
+
+        Returns
+        -------
+        tuple of (X, y)
+            The data.
+        """
+        y, _ = read_targets(self.net, X, y, frozen=False, table=hasattr(owner, "n_features_in_"))
+        dtype = float_dtype(bare_module(self.net))
+        X = self.inputs.check(owner, X)
+        return cast_floats(X, dtype), cast_floats(self.targets.encode(y, strict=strict), dtype)
+
 
 def prepare(
     owner: BaseEstimator,
@@ -112,12 +135,9 @@ def prepare(
                 inputs = replace(inputs, integers=True)
     targets = fit_to(start, y, targets, outputs, frozen=frozen)
     dtype = float_dtype(bare_module(start))
-    if valid is not None:
-        valid_y, _ = read_targets(net, valid[0], valid[1], frozen=False, table=table)
-        valid = inputs.check(owner, valid[0]), targets.encode(valid_y)
-        valid = cast_floats(valid[0], dtype), cast_floats(valid[1], dtype)
-    y = targets.encode(y)
-    return Prepared(start, cast_floats(samples, dtype), cast_floats(y, dtype), valid, params, inputs, targets)
+    y = cast_floats(targets.encode(y), dtype)
+    prepared = Prepared(start, cast_floats(samples, dtype), y, None, params, inputs, targets)
+    return prepared if valid is None else replace(prepared, valid=prepared.more(owner, *valid))
 
 
 def _check_lengths(X: Any, y: Any) -> None:

@@ -27,6 +27,23 @@ _FACTORS: dict[RatePolicy, Callable[[float], float]] = {
 """Of the learning rate, by how much of the span is done."""
 
 
+def follows_course(policy: RatePolicy) -> bool:
+    """
+    Return whether learning rates depend on how long the whole run is, so that no other run has the same.
+
+    Parameters
+    ----------
+    policy : {"linear", "cosine", "anneal", "constant", "restart"}
+        What they do.
+
+    Returns
+    -------
+    bool
+        Whether they do from the first step on.
+    """
+    return policy in ("linear", "cosine")
+
+
 class Rates(Callback):
     """
     Set the learning rates of a net while it is fine-tuned.
@@ -59,6 +76,24 @@ class Rates(Callback):
         for group in param_groups(net):
             group["lr"] = group["initial_lr"] = factor * group["lr"]
 
+    def span_of(self, span: tuple[float, float]) -> tuple[float, float]:
+        """
+        Return which part of the policy's curve a phase goes through; the learning rates depend on nothing else.
+
+        Parameters
+        ----------
+        span : tuple of float
+            Where in the run, from 0 to 1, the phase begins and ends.
+
+        Returns
+        -------
+        tuple of float
+            From 0 to 1; nothing of it where the learning rate does not follow a curve.
+        """
+        if self._policy == "anneal":
+            return (0.0, 1.0) if span[1] == 1.0 else (0.0, 0.0)
+        return span if self._policy in _FACTORS else (0.0, 0.0)
+
     def begin(self, net: NeuralNet, length: int, span: tuple[float, float]) -> None:
         """
         Begin a phase.
@@ -72,9 +107,7 @@ class Rates(Callback):
         span : tuple of float
             Where in the run, from 0 to 1, the phase begins and ends.
         """
-        if self._policy == "anneal":
-            span = (0.0, 1.0) if span[1] == 1.0 else (0.0, 0.0)
-        self._length, self._span, self._count = length, span, 0
+        self._length, self._span, self._count = length, self.span_of(span), 0
         for group in param_groups(net):
             group["lr"] = group["initial_lr"]  # where a schedule of the last phase has left it
 

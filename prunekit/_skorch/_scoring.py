@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from skorch import NeuralNet
 from skorch.dataset import unpack_data
 from skorch.utils import data_from_dataset, to_numpy
 
+from prunekit._skorch._distributed import processes_of
 from prunekit._skorch._targets import Targets
 from prunekit.exceptions import ParameterError, ParameterTypeError
 
@@ -41,7 +43,7 @@ class Validation:
         """Return the score of an initialised net."""
         score = self.scorer(self.view(net), self.dataset, self.targets)
         try:
-            return float(score)
+            return float(processes_of(net).same(float(score)))
         except TypeError as exc:
             raise ParameterTypeError(f"The 'scoring' parameter must give one number. Got {score!r} instead.") from exc
 
@@ -109,5 +111,7 @@ def _targets_of(net: NeuralNet, dataset: Any) -> Any:
         targets = None
     if targets is not None:
         return to_numpy(targets)
-    batches = [unpack_data(batch)[1] for batch in net.get_iterator(dataset, training=False)]
+    # Of several processes each gets a share of the batches from its net, but all of them from the net's base class.
+    begin = net.get_iterator if processes_of(net).count == 1 else partial(NeuralNet.get_iterator, net)
+    batches = [unpack_data(batch)[1] for batch in begin(dataset, training=False)]
     return np.concatenate([to_numpy(torch.as_tensor(batch)) for batch in batches])

@@ -21,6 +21,7 @@ from prunekit._random import rng_state, set_rng_state
 from prunekit._skorch._batches import BatchStream
 from prunekit._skorch._data import FixedSplit
 from prunekit._skorch._distillation import Distillation, distilled
+from prunekit._skorch._distributed import accelerate_optimizers_, data_parallel, processes_of
 from prunekit._skorch._nets import bare_module, device_of, optimizers_of
 from prunekit._skorch._rates import Rates
 from prunekit._skorch._watches import InterruptWatch, LossWatch, Scoring, loss_scale_of, scaler_of
@@ -101,7 +102,8 @@ def train(net: NeuralNet, X: Any, y: Any, fit_params: Mapping[str, Any], interru
     if own != "disable":
         net.callbacks = [("prunekit", LossWatch("the training before pruning")), *(own or [])]
     start = time.perf_counter()
-    net.fit(X, y, **fit_params)
+    with data_parallel(net):
+        net.fit(X, y, **fit_params)
     net.callbacks = own  # a copy of the net has no use for the watch
     interrupts.check()
     return Phase(_mean_loss(net.history[-1:]), seconds_training=time.perf_counter() - start)
@@ -214,6 +216,8 @@ class FineTuner:
         self._interrupts = interrupts
         self._distillation = distillation
         self.watch = LossWatch() if network is None else Scoring(network)
+        if network is not None:
+            network.processes = processes_of(net)
         self._batches = BatchStream(self._pass, device_of(net))
         # First of all, so that the gradients are scored before a callback clips them.
         net.callbacks_[:0] = [("prunekit", self.watch), ("prunekit_rates", rates)]
@@ -241,7 +245,7 @@ class FineTuner:
         try:
             for batch in self._next_batches(num_batches):
                 self._zero_grad()
-                with self._with_running_statistics():
+                with data_parallel(self.net), self._with_running_statistics():
                     loss = self.net.train_step_single(batch, **self._fit_params)["loss"].item()
                 if not math.isfinite(loss):
                     raise TrainingError(
@@ -285,7 +289,7 @@ class FineTuner:
         first = len(self.net.history)
         self.net.notify("on_train_begin", **self._data)
         try:
-            with distilled(self.net, self._distillation, self._fit_params):
+            with data_parallel(self.net), distilled(self.net, self._distillation, self._fit_params):
                 self._run_epochs(budget)
         except KeyboardInterrupt:  # Ctrl-C, or a callback such as EarlyStopping
             self._interrupts.check()
@@ -315,6 +319,22 @@ class FineTuner:
         except TypeError:
             return 0
 
+    def rates_in(self, span: tuple[float, float]) -> tuple[float, float]:
+        """
+        Return what the learning rates of a phase depend on.
+
+        Parameters
+        ----------
+        span : tuple of float
+            Where in the run, from 0 to 1, it begins and ends.
+
+        Returns
+        -------
+        tuple of float
+            Equal for phases with equal learning rates.
+        """
+        return self._rates.span_of(span)
+
     def cut(self) -> None:
         """Cut off what is masked; momentum and the like are sliced along."""
         assert self._network is not None
@@ -323,6 +343,7 @@ class FineTuner:
     def forget_momentum(self) -> None:
         """Start the optimizer anew, after weights were put back."""
         self.net._initialize_optimizer()
+        accelerate_optimizers_(self.net)
         self._rates.adopt(self.net)
 
     def state_dict(self) -> dict[str, Any]:

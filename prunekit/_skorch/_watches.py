@@ -173,7 +173,8 @@ class Scoring(LossWatch):
         if not training:
             return
         if self._count == 0:
-            self._every = score_every(self.network, self._length, get_len(unpack_data(batch)[0]))
+            size = self.network.processes.count * get_len(unpack_data(batch)[0])
+            self._every = score_every(self.network, self._length, size)
         self.network.scoring = self._count % self._every == 0
         self._count += 1
 

@@ -4,6 +4,8 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
+from prunekit._processes import Processes
+
 
 class Gradients:
     """
@@ -40,22 +42,27 @@ class Gradients:
                 parameter.register_post_accumulate_grad_hook(self._take(name))
                 self._hooked[name] = parameter
 
-    def collect(self) -> dict[str, Tensor]:
+    def collect(self, processes: Processes) -> dict[str, Tensor]:
         """
         Return the gradients of the last backward pass.
+
+        Parameters
+        ----------
+        processes : Processes
+            Those that train the network. Gradients of trained parameters are averaged over them already, those of
+            frozen ones are not.
 
         Returns
         -------
         dict of str to Tensor
             By the name of the parameter; those without a gradient are left out.
         """
-        found = {}
-        for name, part, key in self._holders:
-            parameter = part._parameters[key]
-            gradient = self._taken.pop(name, None if parameter is None else parameter.grad)
-            if gradient is not None:
-                found[name] = gradient
-        return found
+        present = {name: one for name, part, key in self._holders if (one := part._parameters[key]) is not None}
+        frozen = {name: one for name, one in present.items() if name in self._frozen}
+        taken = processes.average([self._taken.pop(name, None) for name in frozen], list(frozen.values()))
+        gradients = {name: one.grad for name, one in present.items()}
+        gradients |= {name: one for name, one in zip(frozen, taken, strict=True) if one is not None}
+        return {name: gradient for name, gradient in gradients.items() if gradient is not None}
 
     def begin(self) -> None:
         """Forget what frozen parameters got before the gradients of the others were set to none or zero."""

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
+from prunekit._processes import Processes
 from prunekit.exceptions import ParameterError, TrainingError
 from prunekit.importance._gates import Pass, Read
 from prunekit.importance.functional import sum_but, taylor_sums
@@ -249,6 +250,8 @@ class Observation:
         What weights read, for a criterion that watches it.
     loss_scale : float, default=1.0
         What the loss was multiplied by before the backward pass.
+    processes : Processes, default=None
+        Those that share the mini-batch; what is seen of it is then that of all of them. None: this one alone.
     """
 
     def __init__(
@@ -259,8 +262,10 @@ class Observation:
         batch_size: int,
         passes: Sequence[Pass] = (),
         loss_scale: float = 1.0,
+        processes: Processes | None = None,
     ) -> None:
-        self.batch_size = batch_size
+        self._processes = processes or Processes()
+        self.batch_size = self._processes.total_of(batch_size)
         self._module = module
         self._sums = sums
         self._gradients = gradients
@@ -274,7 +279,7 @@ class Observation:
             *self._gradients.values(),
             *(value for one in self._passes for read in one.reads for value in read.values),
         ]
-        return all(_is_finite(value) for value in values)
+        return self._processes.every(all(_is_finite(value) for value in values))
 
     @property
     def n_units(self) -> int:
@@ -308,10 +313,10 @@ class Observation:
             )
         return sums
 
-    @property
+    @cached_property
     def has_gates(self) -> bool:
         """Whether gates were watched in the forward pass, and their gradients seen."""
-        return any(one.reads for one in self._passes)
+        return self._processes.every(any(one.reads for one in self._passes))
 
     @cached_property
     def gates(self) -> Tensor:
@@ -416,12 +421,14 @@ class Observation:
             )
         n_examples = sum(one.n_examples for one in self._passes)
         parts = [self._sums.of_reads(one.reads, [value(read) for read in one.reads]) for one in self._passes]
-        gates = n_examples / self._loss_scale * (parts[0] if len(parts) == 1 else torch.cat(parts))
+        own = n_examples / self._loss_scale * (parts[0] if len(parts) == 1 else torch.cat(parts))
+        gates = self._processes.gather(own)
         if not _is_finite(gates):
             reads = [read for one in self._passes for read in one.reads]
-            name = next(read.weight for read in reversed(reads) if not _is_finite(read.values[0]))
+            broken = (f"'{read.weight}'" for read in reversed(reads) if not _is_finite(read.values[0]))
+            name = next(broken, "a weight of another process")
             raise TrainingError(
-                f"Scoring needs finite activations and gradients. Got NaN or infinity in what '{name}' reads instead. "
+                f"Scoring needs finite activations and gradients. Got NaN or infinity in what {name} reads instead. "
                 "Lower the learning rate, clip gradients, or look for NaN in the data."
             )
         return gates
@@ -433,4 +440,5 @@ class Observation:
             raise TrainingError("Scoring needs activations and found none. Run a forward pass before update_score().")
         weighted = self._sums.of_reads(reads, [read.positions * read.values[which] for read in reads])
         positions = [torch.full_like(read.values[which], read.positions) for read in reads]
-        return weighted / self._sums.of_reads(reads, positions).clamp(min=1)
+        counts = self._sums.of_reads(reads, positions)
+        return self._processes.total(weighted) / self._processes.total(counts).clamp(min=1)

@@ -3,5 +3,6 @@
 from prunekit.io._fingerprint import fingerprint
 from prunekit.io._safetensors import load, save
 from prunekit.io._state import read_state, write_state
+from prunekit.io._store import StateStore, open_store
 
-__all__ = ["fingerprint", "load", "read_state", "save", "write_state"]
+__all__ = ["StateStore", "fingerprint", "load", "open_store", "read_state", "save", "write_state"]

@@ -16,6 +16,8 @@ from skorch.callbacks import Callback
 from torch import Tensor, nn
 
 _DEEPEST = 32
+_LIBRARIES = ("builtins", "numpy", "prunekit", "sklearn", "skorch", "torch")
+"""Packages whose classes stand for what their names say."""
 
 
 def fingerprint(*values: Any) -> str:
@@ -26,8 +28,8 @@ def fingerprint(*values: Any) -> str:
     ----------
     *values : object
         Parameters and data. Of arrays and tensors every byte counts, of networks the weights, of estimators and skorch
-        nets the class and the parameters, of functions and classes the name, of other objects the class and the
-        attributes. No code of the user's objects runs, so data sets are not loaded.
+        nets the class and the parameters, of functions and classes the name and the code, of other objects the class
+        and the attributes. No code of the user's objects runs, so data sets are not loaded.
 
     Returns
     -------
@@ -97,7 +99,7 @@ class _Digest:
             self.hash.update(flat.view(torch.uint8).numpy().data)
 
     def _module(self, value: nn.Module, depth: int) -> None:
-        self._say(_name(type(value)))
+        self._class(type(value), depth)
         for name, tensor in value.state_dict(keep_vars=True).items():
             self._say(name)
             self.add(tensor, depth)
@@ -108,11 +110,32 @@ class _Digest:
         if code is None or id(value) in self._seen:
             return
         self._seen.add(id(value))  # two lambdas of one scope have one name, hence more than that
-        self._say(code.co_code.hex())
-        self._sequence([part for part in code.co_consts if not inspect.iscode(part)], depth)
+        self._code(code, depth)
         for name, item in inspect.getclosurevars(value).nonlocals.items():
             self._say(name)
             self.add(item, depth)
+
+    def _code(self, code: types.CodeType, depth: int) -> None:
+        self._say(code.co_code.hex())
+        self._sequence(code.co_names, depth)
+        for part in code.co_consts:
+            if inspect.iscode(part):
+                self._code(part, depth)
+            else:
+                self.add(part, depth)
+
+    def _class(self, value: type, depth: int) -> None:
+        self._say(_name(value))
+        if id(value) in self._seen or value.__module__.partition(".")[0] in _LIBRARIES:
+            return
+        self._seen.add(id(value))
+        for name, item in vars(value).items():  # a class that was edited computes something else
+            function = inspect.unwrap(item) if inspect.isfunction(item) else getattr(item, "__func__", None)
+            if inspect.isfunction(function):
+                self._say(name)
+                self._function(function, depth)
+        for base in value.__bases__:
+            self._class(base, depth)
 
     def _method(self, value: types.MethodType, depth: int) -> None:
         self._function(value.__func__, depth)
@@ -128,12 +151,12 @@ class _Digest:
             self.add(net.module_, depth)
 
     def _net(self, value: NeuralNet, depth: int) -> None:
-        self._say(_name(type(value)))
+        self._class(type(value), depth)
         params = value.get_params(deep=False)
         self._mapping({name: one for name, one in params.items() if not name.startswith("_")}, depth)
 
     def _estimator(self, value: BaseEstimator | Callback, depth: int) -> None:
-        self._say(_name(type(value)))
+        self._class(type(value), depth)
         self._mapping(value.get_params(deep=False), depth)
 
     def _random_state(self, value: np.random.RandomState, depth: int) -> None:
@@ -143,7 +166,10 @@ class _Digest:
         self.add(value.get_state(), depth)
 
     def _object(self, value: Any, depth: int) -> None:
-        self._say(_name(type(value)))
+        self._class(type(value), depth)
+        if _name(type(value)) == "accelerate.accelerator.Accelerator":  # its other attributes are of this process
+            self._mapping({name: getattr(value, name) for name in ("mixed_precision", "num_processes")}, depth)
+            return
         if id(value) in self._seen:
             return
         self._seen.add(id(value))
@@ -158,7 +184,7 @@ class _Digest:
         (np.generic, lambda self, value, depth: self._array(np.asarray(value), depth)),
         (Tensor, _tensor),
         (nn.Module, _module),
-        (type, _function),
+        (type, _class),
         ((types.FunctionType, types.BuiltinFunctionType), _function),
         (types.MethodType, _method),
         (functools.partial, _partial),

@@ -26,7 +26,7 @@ def _known_criterion(name: str) -> str:
 
 Step = Annotated[
     Annotated[float, Field(gt=0, le=1), Tag(_NUMBER)]
-    | Annotated[Literal["linear", "cubic", "geometric", "one_shot"], Tag(_NAME)],
+    | Annotated[Literal["linear", "cubic", "geometric", "one_shot", "milestones"], Tag(_NAME)],
     Discriminator(lambda step: _NAME if isinstance(step, str) else _NUMBER),
 ]
 

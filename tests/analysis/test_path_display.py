@@ -12,7 +12,7 @@ from matplotlib.colors import to_rgba
 from matplotlib.text import Text
 from sklearn.exceptions import NotFittedError
 
-from prunekit import PruningPathDisplay
+from prunekit import PruningPathDisplay, TaylorPrunerCV
 from prunekit.exceptions import MissingDependencyError, ParameterError, ParameterTypeError
 from tests.nets_skorch import ConvNet, make_classifier, make_images, quick
 
@@ -452,3 +452,24 @@ def test_missing_matplotlib(monkeypatch):
 
     with pytest.raises(MissingDependencyError, match=r"^PruningPathDisplay.plot needs matplotlib.*prunekit\[plot\]"):
         display.plot()
+
+
+@pytest.mark.parametrize("of", [None, "macs"])
+def test_cross_validation_is_drawn_with_its_error(of):
+    search = TaylorPrunerCV(quick(make_classifier(ConvNet)), reductions=[0.3, 0.6], cv=3, tolerance=0.3)
+    search.fit(*make_images(300))
+    display = PruningPathDisplay.from_estimator(search, of=of)
+    results = search.cv_results_
+    x = results["reduction" if of is None else "mean_reduction_macs"]
+    np.testing.assert_allclose(display.line_.get_xydata(), np.c_[x, results["mean_test_score"]])
+    splits = np.array([results[f"split{number}_test_score"] for number in range(3)])
+    error = splits.std(axis=0, ddof=1) / np.sqrt(3)
+    drawn = display.bands_[0].get_paths()[0].vertices
+    for point, mean, half in zip(x, results["mean_test_score"], error, strict=True):
+        heights = drawn[np.isclose(drawn[:, 0], point), 1]
+        np.testing.assert_allclose([heights.min(), heights.max()], [mean - half, mean + half])
+    assert display.threshold_.get_ydata()[0] == search.lowest_score_ == search.dense_score_ - 0.3
+    assert display.best_.get_xdata()[0] == x[search.best_index_]
+    assert display.target_ is None
+    assert display.final_ is None
+    plt.close(display.figure_)

@@ -133,8 +133,8 @@ def test_valid_file(write):
         ("0.6", "0.6\n  step: 2", "line 13, prune.step: must be at most 1. Got 2 instead."),
         ("0.6", "0.6\n  step: [0.1]", "line 13, prune.step: must be a number. Got [0.1] instead."),
         ("0.6", "0.6\n  step: cubik",
-         "line 13, prune.step: must be 'linear', 'cubic', 'geometric' or 'one_shot'. Got 'cubik' instead. "
-         "Did you mean 'cubic'?"),
+         "line 13, prune.step: must be 'linear', 'cubic', 'geometric', 'one_shot' or 'milestones'. Got 'cubik' "
+         "instead. Did you mean 'cubic'?"),
         ("0.6", "0.6\n  reduction_of: param",
          "line 13, prune.reduction_of: must be 'params', 'macs', 'filters', 'memory' or 'latency'. "
          "Got 'param' instead. Did you mean 'params'?"),

@@ -20,7 +20,7 @@ def read_path(pruner: Any, of: str | None, owner: str) -> dict[str, Any]:
 
     Parameters
     ----------
-    pruner : TaylorPruner
+    pruner : TaylorPruner or TaylorPrunerCV
         The fitted pruner.
     of : str or None
         Resource to show; None: that of the pruner's target.
@@ -37,6 +37,8 @@ def read_path(pruner: Any, of: str | None, owner: str) -> dict[str, Any]:
     ParameterError
         If the history has no such resource, or neither scores nor losses.
     """
+    if hasattr(pruner, "cv_results_"):
+        return _read_folds(pruner, of, owner)
     history = pruner.history_
     resource = pruner.reduction_of if of is None else of
     known = tuple(name.removeprefix(_COLUMN) for name in history.columns if name.startswith(_COLUMN))
@@ -59,6 +61,28 @@ def read_path(pruner: Any, of: str | None, owner: str) -> dict[str, Any]:
         "target": pruner.target_reduction if resource == pruner.reduction_of else None,
         "control": _finite(getattr(pruner, "control_score_", None)) if scored else None,
         "stop_reason": pruner.stop_reason_,
+    }
+
+
+def _read_folds(search: Any, of: str | None, owner: str) -> dict[str, Any]:
+    """Return means over the folds with one standard error above and below."""
+    results = search.cv_results_
+    column = f"mean_{_COLUMN}"
+    known = tuple(name.removeprefix(column) for name in results if name.startswith(column))
+    resource = search.reduction_of if of is None else of
+    check_choice("of", resource, f"{owner}.from_estimator", (*known, search.reduction_of))
+    splits = np.array([results[f"split{number}_test_score"] for number in range(search.n_splits_)])
+    count = len(splits)
+    return {
+        "reductions": results["reduction" if resource == search.reduction_of else column + resource],
+        "scores": results["mean_test_score"],
+        "scores_std": splits.std(axis=0, ddof=1) / np.sqrt(count) if count > 1 else None,
+        "phases": ["dense"] + ["prune"] * (len(results["reduction"]) - 1),
+        "names": [f"mean of {count} folds ± standard error"],
+        "resource": resource,
+        "measure": _measure_of(search.scoring).replace("Validation", "Test"),
+        "threshold": search.lowest_score_,
+        "best": results["reduction" if resource == search.reduction_of else column + resource][search.best_index_],
     }
 
 

@@ -69,6 +69,8 @@ class PruningPathDisplay:
         Lowest score that was allowed.
     target : float, default=None
         Reduction that was aimed at.
+    best : float, default=None
+        Reduction that was chosen among all, when none of the points is the result.
     control : float, default=None
         Score of the dense network after the same training without pruning.
     stop_reason : str, default=None
@@ -95,7 +97,7 @@ class PruningPathDisplay:
         Points that were taken back.
     attempts_ : matplotlib Line2D or None
         What leads to these from the last point that was not.
-    threshold_, target_, control_ : matplotlib Line2D or None
+    threshold_, target_, best_, control_ : matplotlib Line2D or None
         Lines at these.
 
     Raises
@@ -133,6 +135,7 @@ class PruningPathDisplay:
         measure: str = "Validation score",
         threshold: float | None = None,
         target: float | None = None,
+        best: float | None = None,
         control: float | None = None,
         stop_reason: str | None = None,
     ) -> None:
@@ -165,6 +168,7 @@ class PruningPathDisplay:
         self.measure = measure
         self.threshold = threshold
         self.target = target
+        self.best = best
         self.control = control
         self.stop_reason = stop_reason
 
@@ -173,11 +177,13 @@ class PruningPathDisplay:
         """
         Draw the path of a fitted pruner.
 
-        Its validation scores are drawn; if it had no validation data, the losses of its training.
+        Its validation scores are drawn; if it had no validation data, the losses of its training. Of a `TaylorPrunerCV`
+        the mean scores over the folds are drawn, in a band of one standard error, with the lowest score that is within
+        its tolerance and the best reduction.
 
         Parameters
         ----------
-        pruner : TaylorPruner
+        pruner : TaylorPruner or TaylorPrunerCV
             The pruner.
         of : {"params", "macs", "filters", "memory"}, default=None
             What the reductions are of. None: what the target of the pruner counts. The target is drawn for that only.
@@ -362,7 +368,7 @@ class PruningPathDisplay:
             style["markerfacecolor"] = "none"
             (self.dense_,) = ax.plot([x], [y], marker="s", markersize=10, label=f"dense network, {y:.4g}", **style)
         final = np.flatnonzero(drawn & ~self.taken_back)
-        if final.size:
+        if final.size and self.best is None:
             x, y = self.reductions[final[-1]], self.scores[final[-1]]
             style["markerfacecolor"] = "black"
             label = f"result, {y:.4g} at {100 * x:.3g} %"
@@ -373,6 +379,7 @@ class PruningPathDisplay:
         self.control_: Line2D | None = None
         self.threshold_: Line2D | None = None
         self.target_: Line2D | None = None
+        self.best_: Line2D | None = None
         if self.control is not None:
             label = f"dense, trained as long, {self.control:.4g}"
             self.control_ = ax.axhline(
@@ -386,6 +393,9 @@ class PruningPathDisplay:
         if self.target is not None:
             label = f"target, {100 * self.target:.3g} %"
             self.target_ = ax.axvline(self.target, color="0.25", linestyle=":", linewidth=1.3, label=label, zorder=1.8)
+        if self.best is not None:
+            label = f"best, {100 * self.best:.3g} %"
+            self.best_ = ax.axvline(self.best, color="0.25", linestyle=":", linewidth=1.3, label=label, zorder=1.8)
 
     def _describe(self, ax: "Axes", beside: bool) -> None:
         """Write title, legend and labels."""

@@ -1,0 +1,141 @@
+"""One path of pruning on one fold, scored at every reduction."""
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from skorch.dataset import get_len
+from skorch.utils import multi_indexing
+
+from prunekit._loop import HeldOut, Iteration
+from prunekit._skorch import Budget
+from prunekit.cost import RESOURCES
+from prunekit.pruner import TaylorPruner
+from prunekit.schedules import MilestoneSchedule
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FoldPath:
+    """
+    What one fold gave, of the network before pruning and at every reduction.
+
+    Parameters
+    ----------
+    scores : ndarray of shape (n_reductions + 1,)
+        Scores on the data that were held out; NaN for reductions that were not reached.
+    reductions : dict of str to ndarray of shape (n_reductions + 1,)
+        What was reached, of each resource.
+    seconds : ndarray of shape (n_reductions + 1,)
+        From the beginning of the fit to that point.
+    """
+
+    scores: NDArray[np.float64]
+    reductions: dict[str, NDArray[np.float64]]
+    seconds: NDArray[np.float64]
+
+
+def path_pruner(pruner: TaylorPruner, reductions: Sequence[float]) -> TaylorPruner:
+    """
+    Set a pruner to visit some reductions; all of its own thresholds are off.
+
+    Parameters
+    ----------
+    pruner : TaylorPruner
+        A clone; it is changed.
+    reductions : sequence of float
+        The reductions, rising.
+
+    Returns
+    -------
+    TaylorPruner
+        The same object.
+    """
+    # Each network is trained to the end before it is scored, so the learning rate does not fall on the way.
+    policy = "anneal" if pruner.lr_policy in ("linear", "cosine") else pruner.lr_policy
+    pruner.set_params(
+        target_reduction=reductions[-1],
+        step=MilestoneSchedule(list(reductions)),
+        lr_policy=policy,
+        final_epochs=0,
+        final_batches=None,
+        min_score=None,
+        max_score_drop=None,
+        control=False,
+        checkpoint=None,
+    )
+    return pruner
+
+
+def walk(
+    pruner: TaylorPruner,
+    reductions: Sequence[float],
+    training: Budget,
+    scoring: Any,
+    X: Any,
+    y: Any,
+    train: NDArray[np.int64],
+    test: NDArray[np.int64],
+    fit_params: dict[str, Any],
+) -> FoldPath:
+    """
+    Train and prune on one part of the data, and score on the other.
+
+    Parameters
+    ----------
+    pruner : TaylorPruner
+        What `path_pruner` returned; it is fitted.
+    reductions : sequence of float
+        The reductions, rising.
+    training : Budget
+        Training at the end of a fit; that of all networks before they are scored is as long together.
+    scoring : str, callable or None
+        Scikit-learn scorer.
+    X, y : object
+        All data.
+    train, test : ndarray of int
+        The two parts.
+    fit_params : dict
+        More arguments of the fit.
+
+    Returns
+    -------
+    FoldPath
+        What was found.
+    """
+    X_train, X_test = (multi_indexing(X, part) for part in (train, test))
+    y_train, y_test = (None if y is None else multi_indexing(y, part) for part in (train, test))
+    rows: list[Iteration] = []
+    scores: list[float] = []
+    seconds: list[float] = []
+    start = time.perf_counter()
+
+    def tell(score: float, row: Iteration) -> None:
+        scores.append(score)
+        rows.append(row)
+        seconds.append(time.perf_counter() - start)
+
+    held_out = HeldOut(X_test, y_test, scoring, training, len(reductions), tell)
+    own = {name: _of_samples(value, get_len(X), train) for name, value in fit_params.items()}
+    pruner._fit_and_score(X_train, y_train, None, None, own, held_out)
+    # Where a removed unit overshot more than one reduction, one network stands for all of them.
+    reached = np.array([row.reduction for row in rows])
+    found = [0, *(int(np.argmax(reached >= wanted - 1e-9)) or -1 for wanted in reductions)]
+
+    def at_points(values: Sequence[float]) -> NDArray[np.float64]:
+        given = np.append(np.asarray(values, dtype=np.float64), math.nan)
+        return given[[index if index >= 0 else len(values) for index in found]]
+
+    columns: dict[str, NDArray[np.float64]] = {
+        name: at_points([getattr(row, f"reduction_{name}") for row in rows]) for name in RESOURCES
+    }
+    return FoldPath(at_points(scores), columns, at_points(seconds))
+
+
+def _of_samples(value: Any, num_samples: int, chosen: NDArray[np.int64]) -> Any:
+    """Return the part of an argument of a fit that belongs to some samples, if it has one value for each of them."""
+    is_given = hasattr(value, "__len__") and not isinstance(value, (str, Mapping)) and len(value) == num_samples
+    return multi_indexing(value, chosen) if is_given else value
