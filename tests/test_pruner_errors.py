@@ -42,7 +42,7 @@ class Untrainable(Perceptron):
         (
             {"target_reduction": 1.5},
             ParameterError,
-            r"The 'target_reduction' parameter of TaylorPruner must be a number in \(0, 1\). Got 1.5 instead.",
+            r"The 'target_reduction' parameter of TaylorPruner must be a number in \[0, 1\). Got 1.5 instead.",
         ),
         ({"target_reduction": "half"}, ParameterTypeError, "'target_reduction' .* Got 'half' instead."),
         ({"target_reduction": 0.99}, TargetError, r"'target_reduction' .* must be at most 0\.\d+ of params"),

@@ -526,3 +526,12 @@ def test_scaled_frames_through_a_pipeline(table):
     pipeline.fit(make_frame(X), WORDS[y])
     assert pipeline["prune"].feature_names_in_[0] == "feature 0"
     assert pipeline.score(make_frame(X), WORDS[y]) > 0.6
+
+
+def test_a_checkpoint_with_words(table, tmp_path):
+    X, y = table
+    first, second = (fit(make_classifier(), make_frame(X), WORDS[y], checkpoint=tmp_path) for _ in range(2))
+    assert len(list(tmp_path.iterdir())) == 1
+    assert_same(fitted_state(first), fitted_state(second))
+    np.testing.assert_array_equal(second.classes_, WORDS)
+    np.testing.assert_array_equal(second.predict(make_frame(X)), first.predict(make_frame(X)))
