@@ -29,7 +29,7 @@ from prunekit.pipeline.nets import ConvNet
 from prunekit.schedules import CubicSchedule, GeometricSchedule, LinearSchedule, MilestoneSchedule
 
 _PACKAGES = ("torch", "scikit-learn", "skorch", "joblib", "dask")
-_NUM_IMAGES = 3000
+_NUM_IMAGES = 1000
 _FOLDS = StratifiedKFold(3, shuffle=True, random_state=0)
 _TARGETS = [0.2, 0.4, 0.6, 0.8]
 _COUNTS = "PRUNEKIT_BENCHMARK_COUNTS"
