@@ -29,7 +29,6 @@ from prunekit.pipeline.nets import ConvNet
 from prunekit.schedules import CubicSchedule, GeometricSchedule, LinearSchedule, MilestoneSchedule
 
 _PACKAGES = ("torch", "scikit-learn", "skorch", "joblib", "dask")
-_NUM_IMAGES = 1000
 _FOLDS = StratifiedKFold(3, shuffle=True, random_state=0)
 _TARGETS = [0.2, 0.4, 0.6, 0.8]
 _COUNTS = "PRUNEKIT_BENCHMARK_COUNTS"
@@ -133,8 +132,8 @@ class Data:
     y: np.ndarray
 
 
-def _data(cache: Path) -> Data:
-    images = importance_nets.RECIPES["lenet"].images(cache)[0].part(0, _NUM_IMAGES)
+def _data(cache: Path, num_images: int) -> Data:
+    images = importance_nets.RECIPES["lenet"].images(cache)[0].part(0, num_images)
     return Data(images.x.numpy(), images.y.numpy())
 
 
@@ -289,13 +288,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--part", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--cache", type=Path, default=CACHE)
+    parser.add_argument("--images", type=int, default=1000)
     parser.add_argument("--render", action="store_true", help="only write the tables again")
     options = parser.parse_args()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         os.environ[_COUNTS] = str(Path(folder) / "counts")
         for part in () if options.render else options.part:
-            PARTS[part](_data(options.cache))
+            PARTS[part](_data(options.cache, options.images))
     (RESULTS / "search.md").write_text(rendered(), encoding="utf-8")
 
 
