@@ -1,9 +1,12 @@
 """Small networks and data for the tests of everything above skorch; importable, so that nets pickle."""
 
+from collections import Counter
+
 import numpy as np
 import torch
 from sklearn.datasets import load_digits, make_classification
 from skorch import NeuralNetClassifier, NeuralNetRegressor
+from skorch.callbacks import Callback
 from skorch.dataset import ValidSplit
 from torch import Tensor, nn
 
@@ -87,6 +90,18 @@ class Exploding(Perceptron):
     def forward(self, x: Tensor) -> Tensor:
         self.num_steps += self.training
         return super().forward(x) * (torch.nan if self.num_steps >= 20 else 1.0)
+
+
+STEPS: Counter[str] = Counter()
+"""Training steps by what the network looks like: whole ("dense"), or smaller ("small"). Tests empty it first."""
+
+
+class CountSteps(Callback):
+    """Counts the training steps of a `Perceptron`."""
+
+    def on_batch_end(self, net, batch=None, training=False, **kwargs):
+        if training:
+            STEPS["dense" if net.module_.hidden.out_features == 32 else "small"] += 1
 
 
 def make_table(num_samples=400):

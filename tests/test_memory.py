@@ -16,24 +16,21 @@ import pytest
 import torch
 from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import GridSearchCV, StratifiedKFold
-from skorch.callbacks import Callback
 from torch import nn
 
 from prunekit import TaylorPruner
 from prunekit.exceptions import ParameterError, ParameterTypeError
 from prunekit.schedules import MilestoneSchedule
-from tests.nets_skorch import Perceptron, assert_same, fitted_state, make_classifier, make_table, quick
-
-STEPS = Counter()
-"""Training steps by what the network looks like: whole, or smaller."""
-
-
-class Count(Callback):
-    """Counts training steps."""
-
-    def on_batch_end(self, net, batch=None, training=False, **kwargs):
-        if training:
-            STEPS["dense" if net.module_.hidden.out_features == 32 else "small"] += 1
+from tests.nets_skorch import (
+    STEPS,
+    CountSteps,
+    Perceptron,
+    assert_same,
+    fitted_state,
+    make_classifier,
+    make_table,
+    quick,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -42,7 +39,7 @@ def _from_zero():
 
 
 def make_net(**params):
-    return make_classifier(callbacks=[("count", Count())], **params)
+    return make_classifier(callbacks=[("count", CountSteps())], **params)
 
 
 def make_pruner(estimator=None, **params):
@@ -114,7 +111,7 @@ def test_a_class_that_was_edited_is_another_net(table, tmp_path):
         return Edited
 
     for activation in ("relu", "tanh", "relu"):
-        net = make_classifier(make_class(activation), callbacks=[("count", Count())])
+        net = make_classifier(make_class(activation), callbacks=[("count", CountSteps())])
         make_pruner(net, memory=tmp_path).fit(*table)
     assert STEPS["dense"] == 2 * DENSE
 

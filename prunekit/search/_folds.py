@@ -12,7 +12,7 @@ from skorch.dataset import get_len
 from skorch.utils import multi_indexing
 
 from prunekit._loop import HeldOut, Iteration
-from prunekit._skorch import Budget
+from prunekit._skorch import Budget, follows_course
 from prunekit.cost import RESOURCES
 from prunekit.pruner import TaylorPruner
 from prunekit.schedules import MilestoneSchedule
@@ -55,7 +55,7 @@ def path_pruner(pruner: TaylorPruner, reductions: Sequence[float]) -> TaylorPrun
         The same object.
     """
     # Each network is trained to the end before it is scored, so the learning rate does not fall on the way.
-    policy = "anneal" if pruner.lr_policy in ("linear", "cosine") else pruner.lr_policy
+    policy = "anneal" if follows_course(pruner.lr_policy) else pruner.lr_policy
     pruner.set_params(
         target_reduction=reductions[-1],
         step=MilestoneSchedule(list(reductions)),

@@ -1,7 +1,5 @@
 """The path by cross-validation: what it costs, what it finds, and what it gives."""
 
-from collections import Counter
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,25 +11,23 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import KFold, StratifiedKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from skorch.callbacks import Callback
 from skorch.helper import SliceDataset
 from torch.utils.data import TensorDataset
 
 from prunekit import TaylorPruner, TaylorPrunerCV
 from prunekit.exceptions import ParameterError, ParameterTypeError, TargetError
 from prunekit.schedules import MilestoneSchedule
-from tests.nets_skorch import assert_same, fitted_state, make_classifier, make_regressor, make_table, quick
+from tests.nets_skorch import (
+    STEPS,
+    CountSteps,
+    assert_same,
+    fitted_state,
+    make_classifier,
+    make_regressor,
+    make_table,
+    quick,
+)
 from tests.test_pruner_inputs import make_weighted
-
-STEPS = Counter()
-
-
-class Count(Callback):
-    """Counts trainings and the samples that went through them."""
-
-    def on_batch_end(self, net, batch=None, training=False, **kwargs):
-        if training:
-            STEPS["dense" if net.module_.hidden.out_features == 32 else "small"] += 1
 
 
 @pytest.fixture(autouse=True)
@@ -41,7 +37,7 @@ def _from_zero():
 
 def make_search(estimator=None, **params):
     if estimator is None:
-        estimator = quick(make_classifier(callbacks=[("count", Count())]), target_reduction=0.6, final_epochs=2)
+        estimator = quick(make_classifier(callbacks=[("count", CountSteps())]), target_reduction=0.6, final_epochs=2)
     return TaylorPrunerCV(estimator, **{"cv": 3, "reductions": 3} | params)
 
 
@@ -92,7 +88,7 @@ def test_a_path_scores_what_separate_fits_are(table):
 
 def test_one_path_a_fold_costs_what_one_fit_costs(table):
     X, y = table
-    net = make_classifier(callbacks=[("count", Count())], batch_size=10)
+    net = make_classifier(callbacks=[("count", CountSteps())], batch_size=10)
     pruner = quick(net, target_reduction=0.6, final_epochs=2)
     make_search(pruner, reductions=10, cv=2, refit=False).fit(X, y)
     path = sum(STEPS.values()) / 2
@@ -154,7 +150,7 @@ def test_two_processes_find_the_same(table):
 
 
 def test_memory_goes_on_with_a_path(table, tmp_path):
-    pruner = quick(make_classifier(callbacks=[("count", Count())]), target_reduction=0.6, memory=tmp_path)
+    pruner = quick(make_classifier(callbacks=[("count", CountSteps())]), target_reduction=0.6, memory=tmp_path)
     first = make_search(pruner, refit=False).fit(*table)
     STEPS.clear()
     again = make_search(pruner, refit=False).fit(*table)

@@ -73,16 +73,17 @@ def _read_folds(search: Any, of: str | None, owner: str) -> dict[str, Any]:
     check_choice("of", resource, f"{owner}.from_estimator", (*known, search.reduction_of))
     splits = np.array([results[f"split{number}_test_score"] for number in range(search.n_splits_)])
     count = len(splits)
+    reductions = results["reduction" if resource == search.reduction_of else column + resource]
     return {
-        "reductions": results["reduction" if resource == search.reduction_of else column + resource],
+        "reductions": reductions,
         "scores": results["mean_test_score"],
         "scores_std": splits.std(axis=0, ddof=1) / np.sqrt(count) if count > 1 else None,
-        "phases": ["dense"] + ["prune"] * (len(results["reduction"]) - 1),
+        "phases": ["dense"] + ["prune"] * (len(reductions) - 1),
         "names": [f"mean of {count} folds ± standard error"],
         "resource": resource,
         "measure": _measure_of(search.scoring).replace("Validation", "Test"),
         "threshold": search.lowest_score_,
-        "best": results["reduction" if resource == search.reduction_of else column + resource][search.best_index_],
+        "best": reductions[search.best_index_],
     }
 
 
