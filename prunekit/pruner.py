@@ -22,6 +22,7 @@ from sklearn.utils.validation import check_is_fitted
 from skorch import NeuralNet, NeuralNetBinaryClassifier
 
 from prunekit import _skorch
+from prunekit._documentation import DocumentedMixin
 from prunekit._loop import (
     Checkpoint,
     Control,
@@ -68,7 +69,7 @@ def _net_has(method: str) -> Callable[["TaylorPruner"], bool]:
     return check
 
 
-class TaylorPruner(_skorch.TravellingNets, MetaEstimatorMixin, BaseEstimator):
+class TaylorPruner(_skorch.TravellingNets, DocumentedMixin, MetaEstimatorMixin, BaseEstimator):
     r"""
     Prune a skorch net: the same network with fewer filters, physically smaller, fine-tuned.
 

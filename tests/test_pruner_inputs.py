@@ -24,6 +24,7 @@ from torch import nn
 from torch.utils.data import TensorDataset
 
 from prunekit import TaylorPruner
+from prunekit._documentation import DOCUMENTATION_URL
 from prunekit.exceptions import InputError, ParameterTypeError
 from tests.nets_skorch import (
     NUM_FEATURES,
@@ -496,7 +497,7 @@ def test_the_notebook_shows_parameters_fitted_and_not(table, fitted):
         assert "TaylorPruner" in html
         assert "NeuralNetClassifier" in html
         assert "target_reduction" in html
-        assert "scikit-learn.org/1.9/modules/generated/prunekit" not in html
+        assert f"{DOCUMENTATION_URL}api/generated/prunekit.TaylorPruner.html" in html
 
 
 def test_delegation_follows_the_net():

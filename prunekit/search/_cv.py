@@ -18,6 +18,7 @@ from skorch import NeuralNet
 from skorch.dataset import get_len
 
 from prunekit import _skorch
+from prunekit._documentation import DocumentedMixin
 from prunekit._skorch import Budget
 from prunekit._validation import check_integer, check_interval
 from prunekit.cost import RESOURCES
@@ -40,7 +41,7 @@ def _delegates(method: str) -> Any:
     return check
 
 
-class TaylorPrunerCV(MetaEstimatorMixin, BaseEstimator):
+class TaylorPrunerCV(DocumentedMixin, MetaEstimatorMixin, BaseEstimator):
     """
     Find by cross-validation how far a net can be pruned, and prune it that far.
 
