@@ -203,7 +203,7 @@ def processes(data: Data) -> None:
     expected = grid("processes", "separate fits", MILESTONES, data, **_one_thread("none", 1))
     with _all_threads():
         grid("processes", "separate fits, all threads", MILESTONES, data, expected, **_one_thread("none", 1))
-    for backend, number in (("loky", 1), ("loky", 2), ("dask", 1), ("dask", 2)):
+    for backend, number in (("loky", 1), ("loky", 2), ("dask", 2), ("dask, its allocator settings", 2)):
         grid("processes", "separate fits", MILESTONES, data, expected, **_one_thread(backend, number))
     for backend, number in (("none", 1), ("loky", 2), ("dask", 2)):
         with tempfile.TemporaryDirectory() as folder:
@@ -231,14 +231,23 @@ def _engine(backend: str, number: int) -> Any:
         return nullcontext()
     if backend == "loky":
         return joblib.parallel_config("loky", n_jobs=number, inner_max_num_threads=1)
-    return _dask(number)
+    return _dask(number, {} if backend == "dask, its allocator settings" else KEEP_MEMORY)
+
+
+KEEP_MEMORY = {
+    "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": 2**30,
+    "distributed.nanny.pre-spawn-environ.MALLOC_MMAP_THRESHOLD_": 2**25,
+}
+"""Dask has its workers give freed memory back to the system at once, so that every tensor is new pages."""
 
 
 @contextmanager
-def _dask(number: int) -> Iterator[None]:
+def _dask(number: int, settings: dict[str, int]) -> Iterator[None]:
+    import dask
     from distributed import Client, LocalCluster
 
     with (
+        dask.config.set(settings),
         LocalCluster(n_workers=number, threads_per_worker=1, processes=True, dashboard_address=None) as cluster,
         Client(cluster) as client,
         joblib.parallel_config("dask", n_jobs=number),
