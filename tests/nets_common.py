@@ -29,6 +29,10 @@ class Small(nn.Module):
 class ShapeSetter(InputShapeSetter):
     """Set the number of inputs, and that of outputs for a classifier of several classes."""
 
+    def __repr__(self):
+        # Without an address, so that a test has the same name in every process.
+        return f"ShapeSetter(classes={self.classes})"
+
     def __init__(self, param_name="num_inputs", input_dim_fn=None, module_name="module", classes=False):
         super().__init__(param_name, input_dim_fn, module_name)
         self.classes = classes

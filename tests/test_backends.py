@@ -1,7 +1,11 @@
+import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 
 import joblib
 import numpy as np
@@ -10,7 +14,10 @@ import torch
 from joblib import Parallel, delayed
 from sklearn.model_selection import GridSearchCV
 
+from prunekit import TaylorPrunerCV
 from tests.nets_skorch import make_classifier, make_table, quick
+
+pytestmark = pytest.mark.slow
 
 
 def search():
@@ -18,6 +25,13 @@ def search():
     pruner = quick(make_classifier(max_epochs=8))
     grid = {"target_reduction": [0.3, 0.4, 0.5]}
     found = GridSearchCV(pruner, grid, cv=2, refit=False, error_score="raise").fit(*make_table())
+    return np.stack([found.cv_results_[f"split{fold}_test_score"] for fold in range(2)])
+
+
+def search_path():
+    """Return the scores of a path on two folds."""
+    pruner = quick(make_classifier(max_epochs=8))
+    found = TaylorPrunerCV(pruner, reductions=[0.2, 0.4], cv=2).fit(*make_table())
     return np.stack([found.cv_results_[f"split{fold}_test_score"] for fold in range(2)])
 
 
@@ -47,6 +61,11 @@ def search_and_kill(find_busy):
 @pytest.fixture(scope="module")
 def expected():
     return search()
+
+
+@pytest.fixture(scope="module")
+def path():
+    return search_path()
 
 
 @pytest.fixture(scope="module")
@@ -88,35 +107,37 @@ def test_a_search_on_dask(dask_client, expected):
         np.testing.assert_array_equal(search(), expected)
 
 
+def test_a_path_on_dask(dask_client, path):
+    with joblib.parallel_config("dask"):
+        np.testing.assert_array_equal(search_path(), path)
+
+
 @pytest.fixture(scope="module")
-def ray_workers():
-    ray = pytest.importorskip("ray", reason='pip install "prunekit[ray]"')
-    from ray.util.joblib import register_ray
-
-    os.environ["RAY_AUTH_MODE"] = "disabled"
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-    register_ray()
-    yield ray
-    ray.shutdown()
-
-
-def test_ray_limits_threads(ray_workers):
-    with joblib.parallel_config("ray", n_jobs=2):
-        assert Parallel()(delayed(num_threads)(i) for i in range(4)) == [1] * 4
+def found_by_ray(tmp_path_factory):
+    """What searches on two workers of ray give, started once for all tests and in a process of its own."""
+    pytest.importorskip("ray", reason='pip install "prunekit[ray]"')
+    path = tmp_path_factory.mktemp("ray") / "found.json"
+    subprocess.run(
+        [sys.executable, "-m", "tests.ray_run", str(path)],
+        env={**os.environ, "RAY_AUTH_MODE": "disabled"},
+        cwd=Path(__file__).parents[1],
+        check=True,
+        timeout=400,
+    )
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
-def test_a_search_on_ray(ray_workers, expected):
-    with joblib.parallel_config("ray", n_jobs=2):
-        np.testing.assert_array_equal(search(), expected)
+def test_ray_limits_threads(found_by_ray):
+    assert found_by_ray["threads"] == [1] * 4
 
 
-def test_a_search_on_ray_loses_nothing_with_a_worker(ray_workers, expected):
-    psutil = pytest.importorskip("psutil")
+def test_a_search_on_ray(found_by_ray, expected):
+    np.testing.assert_array_equal(found_by_ray["search"], expected)
 
-    def busy():
-        below = psutil.Process().children(recursive=True)
-        return next((one.pid for one in below if one.cmdline()[:1] == ["ray::PoolActor.run_batch"]), None)
 
-    again = {"max_restarts": 3, "max_task_retries": 3}
-    with joblib.parallel_config("ray", n_jobs=2, ray_remote_args=again):
-        np.testing.assert_array_equal(search_and_kill(busy), expected)
+def test_a_path_on_ray(found_by_ray, path):
+    np.testing.assert_array_equal(found_by_ray["path"], path)
+
+
+def test_a_search_on_ray_loses_nothing_with_a_worker(found_by_ray, expected):
+    np.testing.assert_array_equal(found_by_ray["killed"], expected)

@@ -10,6 +10,8 @@ from skorch import NeuralNetClassifier
 
 from tests.distributed_run import CASES, fit, result
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent
 
 

@@ -228,6 +228,7 @@ _PROGRAM = """
 """
 
 
+@pytest.mark.slow
 def test_a_process_that_is_killed_leaves_no_lock(table, tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent), "OMP_NUM_THREADS": "1"}
     program = [sys.executable, "-c", textwrap.dedent(_PROGRAM), str(tmp_path)]

@@ -206,6 +206,7 @@ _PROGRAM = """
 """
 
 
+@pytest.mark.slow
 def test_kill_minus_nine(table, tmp_path):
     """Processes are killed at arbitrary moments until one comes to the end."""
     whole = quick(make_classifier(max_epochs=4), step=0.05, target_reduction=0.6, final_epochs=2).fit(*table)

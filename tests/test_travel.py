@@ -13,6 +13,8 @@ from tests.nets_skorch import make_table
 ROOT = Path(__file__).parent.parent
 SCRIPT = ROOT / "tests" / "main_script.py"
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module", params=["file", "stdin"])
 def run(request, tmp_path_factory):
@@ -56,6 +58,8 @@ def test_in_its_own_process_a_pruner_survives_pickle(run):
     assert found["here"] is True
 
 
+# Pickle's message shows the module __main__, which has the loader of built-in modules where pytest-xdist runs.
+@pytest.mark.filterwarnings("ignore:BuiltinImporter.module_repr:DeprecationWarning")
 def test_a_pruner_without_its_network_is_unfitted(run):
     _, path = run
     with pytest.warns(UserWarning, match=r"loaded without its network, since this process has no __main__\.Net"):

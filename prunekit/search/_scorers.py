@@ -190,6 +190,9 @@ class _SmallestWithin:
         self._score = score
         self._reduction = reduction
 
+    def __repr__(self) -> str:
+        return f"smallest_within({self._tolerance}, score={self._score!r}, reduction={self._reduction!r})"
+
     def __call__(self, results: Mapping[str, Any]) -> int:
         scores, reductions = (self._column(results, name) for name in (self._score, self._reduction))
         splits = [

@@ -160,6 +160,7 @@ def test_scale(importances, scale):
     assert high >= max(importances)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("signed", [False, True])
 @pytest.mark.parametrize("n_layers", [2, 5, 60, 400])
 def test_labels_do_not_overlap(n_layers, signed):

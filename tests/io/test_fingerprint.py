@@ -100,6 +100,7 @@ _PROGRAM = """
 """
 
 
+@pytest.mark.slow
 def test_processes_agree():
     found = set()
     for seed in ("1", "2"):

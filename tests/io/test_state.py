@@ -202,6 +202,7 @@ _WRITER = """
 """
 
 
+@pytest.mark.slow
 def test_a_writer_that_is_killed(tmp_path):
     path, program = tmp_path / "folder" / "a.safetensors", tmp_path / "writer.py"
     program.write_text(textwrap.dedent(_WRITER))

@@ -140,6 +140,7 @@ def test_thresholds_have_no_say_on_the_folds(table):
     assert np.isfinite(search.cv_results_["mean_test_score"]).all()
 
 
+@pytest.mark.slow
 def test_two_processes_find_the_same(table):
     one = make_search(refit=False).fit(*table)
     with parallel_config("loky", inner_max_num_threads=torch.get_num_threads()):

@@ -111,3 +111,7 @@ def test_in_a_grid(table):
     ).fit(*table)
     assert grid.best_params_ == {"target_reduction": 0.6}
     assert pickle.loads(pickle.dumps(grid.refit))(grid.cv_results_) == 2
+
+
+def test_a_rule_is_shown_as_it_is_written():
+    assert repr(smallest_within(0.01, score="f1")) == "smallest_within(0.01, score='f1', reduction='reduction')"

@@ -95,6 +95,7 @@ def test_a_vectorised_map_is_left_alone() -> None:
     assert_same_outputs(network, network.compact(), x)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["LSTM", "GRU", "RNN"])
 @pytest.mark.parametrize(
     "options",

@@ -11,6 +11,8 @@ pytest.importorskip("transformers", reason="transformers is not installed")
 from benchmarks.zoo_models import LISTS, Entry  # noqa: E402 - it needs the three
 from benchmarks.zoo_prunekit import measure  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
 UNITS: dict[tuple[str, str], int | None] = {
     ("torchvision", "resnet50"): 11_456,
     ("torchvision", "densenet121"): 10_240,

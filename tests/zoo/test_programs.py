@@ -11,6 +11,8 @@ from tests.nets import randomise
 from tests.zoo.check import Given, assert_same_outputs, remove
 from tests.zoo.programs import OPERATIONS, Program, Step
 
+pytestmark = pytest.mark.slow
+
 steps = st.lists(
     st.tuples(st.sampled_from(list(OPERATIONS)), st.integers(0, 3), st.integers(0, 3), st.integers(0, 11)),
     min_size=1,
