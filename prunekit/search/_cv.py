@@ -362,7 +362,7 @@ class TaylorPrunerCV(DocumentedMixin, MetaEstimatorMixin, BaseEstimator):
             return [target * (index + 1) / number for index in range(number)]
         points = sorted({check_interval("reductions", one, _OWNER, 0.0, 1.0, closed="neither") for one in given})
         if not points:
-            raise ParameterError(f"The 'reductions' parameter of {_OWNER} must hold one number at least. Got none.")
+            raise ParameterError(f"The 'reductions' parameter of {_OWNER} must hold one number at least. Got [].")
         return points
 
     def _note(self, reductions: list[float], paths: list[FoldPath]) -> None:
