@@ -122,7 +122,7 @@ def found_by_ray(tmp_path_factory):
         env={**os.environ, "RAY_AUTH_MODE": "disabled"},
         cwd=Path(__file__).parents[1],
         check=True,
-        timeout=400,
+        timeout=900,
     )
     return json.loads(path.read_text(encoding="utf-8"))
 
