@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _OWNER = "ConfusionChangeDisplay"
 _INCHES_A_CLASS, _FEWEST_INCHES, _MOST_INCHES = 0.32, 2.4, 6.5
-_SMALLEST_FONT, _LETTER_WIDTH = 5.0, 0.66
+_SMALLEST_FONT, _LETTER_WIDTH = 5.0, 0.6
 _DARK = 0.55
 
 
@@ -232,7 +232,8 @@ class ConfusionChangeDisplay:
         names : tuple of str, default=("Before pruning", "After pruning")
             Titles of the first two panels.
         values_format : str, default=None
-            Format of the numbers, without a sign. None: ``","`` for counts, ``".2f"`` for fractions.
+            Format of the numbers, without a sign. None: ``","`` for counts, ``".2f"`` for fractions, without the
+            zero in front of the point.
         im_kw : dict, default=None
             Passed on to ``matplotlib.axes.Axes.imshow`` for the first two panels.
         text_kw : dict, default=None
@@ -253,7 +254,7 @@ class ConfusionChangeDisplay:
         size = len(self.before)
         side = float(np.clip(_INCHES_A_CLASS * size, _FEWEST_INCHES, _MOST_INCHES))
         names_wide = 0.075 * max(len(str(label)) for label in self.display_labels)
-        self.axes_ = panels_for(ax, f"{_OWNER}.plot", 1, 3, (3 * side + 1.4 + names_wide, side + 1.5 + names_wide))
+        self.axes_ = panels_for(ax, f"{_OWNER}.plot", 1, 3, (3 * side + 1.4 + 2 * names_wide, side + 1.3 + names_wide))
         self.figure_ = self.axes_[0].get_figure(root=True)
         form = values_format or ("," if self.before.dtype.kind in "iu" else ".2f")
         change = self.after - self.before
@@ -339,7 +340,7 @@ def _write(
 ) -> dict[tuple[int, int], Any]:
     """Write numbers into the cells, as large as the cells allow; none if they would be too small."""
     cells = [(row, column) for row, column in np.argwhere(values != 0).tolist()]
-    shown = {cell: format(values[cell].item(), form).replace("-", "−") for cell in cells}
+    shown = {cell: _shown(values[cell].item(), form) for cell in cells}
     room = min(width_points(panel), height_points(panel)) / len(values)
     longest = max((len(text) for text in shown.values()), default=1)
     font = min(10.0, 0.62 * room, 0.9 * room / (_LETTER_WIDTH * longest))
@@ -352,6 +353,14 @@ def _write(
         style = {"ha": "center", "va": "center", "fontsize": font, "color": colour, "zorder": 4}
         made[row, column] = panel.text(column, row, text, **{**style, **text_kw})
     return made
+
+
+def _shown(number: float, form: str) -> str:
+    """Return a number as it is written into a cell, as short as can be."""
+    text = format(number, form)
+    sign = text[0] if text[0] in "+-" else ""
+    digits = text.removeprefix(sign)
+    return sign.replace("-", "−") + (digits[1:] if digits.startswith("0.") else digits)
 
 
 def _right(matrix: NDArray[Any]) -> str:

@@ -26,10 +26,13 @@ if TYPE_CHECKING:
 
 _OWNER = "HistoryDisplay"
 _FIGURE_INCHES = (9.6, 6.4)
+_STEPS = tuple(step * 10**power for power in range(6) for step in (1, 2, 5))
+_DIGIT_POINTS, _WORD_POINTS = 6.0, 22.0
+_HATCHED_POINTS = 5.0
 _SECONDS = {
     "scoring": {"color": BLUE},
     "training": {"facecolor": "#F0C566", "hatch": "////"},
-    "validation": {"facecolor": "white", "hatch": "....."},
+    "validation": {"facecolor": "0.94", "hatch": "....."},
 }
 _LEFT = {
     "filters": {"color": BLUE, "marker": "o", "linestyle": "-"},
@@ -237,6 +240,8 @@ class HistoryDisplay:
         panel.set_title("Training loss", loc="left", pad=22)
         panel.set_ylabel("Mean loss of a sample")
         _say_if_empty(panel, values, "no loss was measured")
+        if self.taken_back_:
+            legend_above(panel, 1, handles=self.taken_back_, labels=["taken back"])
 
     def _draw_score(self, panel: "Axes", style: dict[str, Any]) -> None:
         after = self.history["score"].to_numpy(dtype=np.float64)
@@ -251,14 +256,12 @@ class HistoryDisplay:
         self._mark_taken_back(panel, after)
         self.threshold_: Line2D | None = None
         if self.threshold is not None:
-            label = f"threshold, {self.threshold:.4g}"
-            self.threshold_ = panel.axhline(
-                self.threshold, color="0.25", linestyle="--", linewidth=1.1, label=label, zorder=1.8
-            )
+            style = {"color": "0.25", "linestyle": "--", "linewidth": 1.1, "zorder": 1.8}
+            self.threshold_ = panel.axhline(self.threshold, label=f"threshold, {self.threshold:.4g}", **style)
         panel.set_title(self.measure, loc="left", pad=22)
         panel.set_ylabel("Score")
         if not _say_if_empty(panel, after, "there is no validation score"):
-            legend_above(panel, 4)
+            legend_above(panel, 3)
 
     def _draw_left(self, panel: "Axes", style: dict[str, Any]) -> None:
         from matplotlib.ticker import PercentFormatter
@@ -272,14 +275,17 @@ class HistoryDisplay:
         panel.set_ylabel("Fraction left")
         panel.set_ylim(0, 1.04)
         panel.yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
-        legend_above(panel, 4)
+        legend_above(panel, 3)
 
     def _draw_seconds(self, panel: "Axes", bar_kw: dict[str, Any]) -> None:
         self.seconds_: dict[str, BarContainer] = {}
         floor = np.zeros(len(self.history))
+        pitch = width_points(panel) / len(self.history)
         for name, own in _SECONDS.items():
             values = self.history[f"seconds_{name}"].fillna(0.0).to_numpy(dtype=np.float64)
             style = {"width": 0.8, "edgecolor": "0.2", "linewidth": 0.5, "label": name, "zorder": 2, **own}
+            if pitch < _HATCHED_POINTS:  # lines would hide the bars
+                style |= {"width": 1.0, "linewidth": 0.0, "hatch": None}
             self.seconds_[name] = panel.bar(self._x, values, bottom=floor, **{**style, **bar_kw})
             floor = floor + values
         panel.set_title("Time", loc="left", pad=22)
@@ -290,30 +296,32 @@ class HistoryDisplay:
         rows = np.flatnonzero(self.taken_back)
         if rows.size:
             style = {"color": ORANGE, "linestyle": "none", "marker": "x", "markersize": 8, "markeredgewidth": 2}
-            self.taken_back_ += panel.plot(rows, values[rows], label="taken back", zorder=4, **style)
+            self.taken_back_ += panel.plot(rows, values[rows], zorder=4, **style)
 
     def _describe(self, panel: "Axes") -> None:
         """Write the axis of the rows, and tidy up."""
-        names = [
-            kind if kind in ("dense", "final") else ("" if kind == "recover" else str(number))
-            for number, kind in zip(self.history["iteration"], self.history["phase"], strict=True)
-        ]
-        room = int(width_points(panel) / (2.6 * FONT_POINTS))
-        step = max(1, -(-len(names) // max(room, 1)))
-        ends = {row for row in (0, len(names) - 1) if names[row] in ("dense", "final")}
-        far = 2 * step if step > 1 else 1
-        ticks = [
-            row
-            for row in range(0, len(names), step)
-            if names[row] and (row in ends or all(abs(row - end) >= far for end in ends))
-        ]
-        ticks = sorted({*ticks, *ends})
-        panel.set_xticks(ticks, [names[row] for row in ticks], fontsize=FONT_POINTS)
-        panel.set_xlim(-0.7, len(names) - 0.3)
+        ticks = _ticks(self.history, width_points(panel) / len(self.history))
+        panel.set_xticks(list(ticks), list(ticks.values()), fontsize=FONT_POINTS)
+        panel.set_xlim(-0.7, len(self.history) - 0.3)
         panel.set_xlabel("Iteration")
         panel.spines[["top", "right"]].set_visible(False)
         panel.grid(axis="y", color="0.9", linewidth=0.6, zorder=0.5)
         panel.set_axisbelow(True)
+
+
+def _ticks(history: pd.DataFrame, pitch: float) -> dict[int, str]:
+    """Return what to write at which rows that stand so many points apart: the ends, and iterations as there is room."""
+    kinds = history["phase"].to_numpy(dtype=object)
+    ends = {row: str(kinds[row]) for row in (0, len(kinds) - 1) if kinds[row] in ("dense", "final")}
+    iterations = {row: int(history["iteration"][row]) for row in np.flatnonzero(kinds == "prune").tolist()}
+    wide = _DIGIT_POINTS * (1 + len(str(max(iterations.values(), default=0))))
+    every = next((step for step in _STEPS if step * pitch >= wide), _STEPS[-1])
+    numbers = {
+        row: str(number)
+        for row, number in iterations.items()
+        if number % every == 0 and all(abs(row - end) * pitch >= _WORD_POINTS for end in ends)
+    }
+    return {**ends, **numbers}
 
 
 def _say_if_empty(panel: "Axes", values: NDArray[np.float64], text: str) -> bool:

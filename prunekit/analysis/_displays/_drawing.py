@@ -23,6 +23,8 @@ _LONGEST_NAME = 56
 _INCHES_PER_LETTER = 0.065
 _ZERO = 1e-250
 """Matplotlib's transforms of smaller numbers overflow."""
+_INCHES_BETWEEN = (0.95, 0.7)
+"""Of panels, for the label of an axis below one and title and legend above the next, and for the label beside one."""
 _TICK_WIDTH_POINTS, _TICK_HEIGHT_POINTS = 36.0, 18.0
 
 
@@ -153,7 +155,14 @@ def panels_for(ax: Any, owner: str, rows: int, columns: int, inches: tuple[float
         _, grid = pyplot.subplots(rows, columns, figsize=inches, layout="constrained", squeeze=False)
     elif hasattr(ax, "get_subplotspec") and ax.get_subplotspec() is not None:
         ax.set_axis_off()
-        inner = ax.get_subplotspec().subgridspec(rows, columns, hspace=0.55, wspace=0.3)
+        space = [
+            gap * number / max(points / 72.0 - gap * (number - 1), 0.3)
+            for number, points, gap in (
+                (rows, height_points(ax), _INCHES_BETWEEN[0]),
+                (columns, width_points(ax), _INCHES_BETWEEN[1]),
+            )
+        ]
+        inner = ax.get_subplotspec().subgridspec(rows, columns, hspace=space[0], wspace=space[1])
         grid = inner.subplots(squeeze=False)
     else:
         grid = np.array(ax, dtype=object)

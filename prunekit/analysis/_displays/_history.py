@@ -93,8 +93,8 @@ def read_paths(pruners: Mapping[str, Any], of: str | None, owner: str) -> dict[s
     if of is None and len(counted) != 1:
         got = " and ".join(counted) or "no pruner"
         raise ParameterError(
-            f"The 'pruners' parameter of {owner} must hold pruners whose targets count the same thing, or 'of' must say "
-            f"what to draw. Got {got} instead."
+            f"The 'pruners' parameter of {owner} must hold pruners whose targets count the same thing, or 'of' must "
+            f"say what to draw. Got {got} instead."
         )
     paths = [read_path(pruner, of, owner) for pruner in pruners.values()]
     measures = sorted({path["measure"] for path in paths})

@@ -230,7 +230,8 @@ class LayerReductionDisplay:
                 f"The 'table' parameter of {_OWNER}.from_table must have a layer with {_UNITS[of].lower()}. "
                 f"Got {len(table)} layers without instead."
             )
-        blocked = (table["num_filters"] > 0) & (table["num_prunable"] == 0) & (table["num_pruned_filters"] == 0)
+        # What a layer without prunable filters costs falls all the same, with the channels that it reads.
+        blocked = (table["num_prunable"] == 0) & (table["num_pruned_filters"] == 0) & (of == "filters")
         made = cls(
             layers=table["name"].to_numpy()[rows],
             before=before[rows],

@@ -16,7 +16,7 @@ from prunekit.analysis._displays._drawing import (
     shades,
 )
 from prunekit.analysis._displays._history import read_path, read_paths
-from prunekit.exceptions import ParameterError
+from prunekit.exceptions import ParameterError, ParameterTypeError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -42,8 +42,8 @@ class PruningPathDisplay:
     """
     The score of a network against what was removed of it.
 
-    Use `from_estimator` to make one from a fitted pruner, `from_estimators` to compare several. Curves with bands around
-    them are for cross-validation.
+    Use `from_estimator` to make one from a fitted pruner, `from_estimators` to compare several. Bands are for the folds
+    of a cross-validation.
 
     Parameters
     ----------
@@ -110,6 +110,7 @@ class PruningPathDisplay:
     See Also
     --------
     prunekit.TaylorPruner : What makes the path; its ``history_`` has the numbers.
+    prunekit.HistoryDisplay : All that this history has, iteration by iteration.
 
     Examples
     --------
