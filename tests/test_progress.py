@@ -209,7 +209,7 @@ def test_a_bar_of_unknown_length():
 def test_an_exception_closes_the_bar(table):
     pruner = quick(make_classifier(Exploding, max_epochs=1), verbose=1, finetune_epochs=3)
 
-    with on_terminal() as terminal, pytest.raises(TrainingError, match="NaN|nan"):
+    with on_terminal() as terminal, pytest.raises(TrainingError, match=r"NaN|nan"):
         pruner.fit(*table)
 
     assert terminal.getvalue().endswith("\n")
@@ -217,7 +217,7 @@ def test_an_exception_closes_the_bar(table):
 
 
 def test_an_exception_ends_the_lines(table, capfd):
-    with pytest.raises(TrainingError, match="NaN|nan"):
+    with pytest.raises(TrainingError, match=r"NaN|nan"):
         quick(make_classifier(Exploding, max_epochs=1), verbose=1, finetune_epochs=3).fit(*table)
 
     assert capfd.readouterr().err.splitlines()[-1].startswith("Broken off in Iteration 1/")

@@ -1,5 +1,6 @@
 """Confusion matrices before and after pruning as they are drawn."""
 
+import itertools
 import sys
 
 import numpy as np
@@ -127,7 +128,7 @@ def test_many_classes_have_no_numbers_and_fewer_labels():
     display.figure_.canvas.draw()
     boxes = [label.get_window_extent() for label in display.axes_[0].get_yticklabels()]
     assert 10 < len(boxes) < 100
-    assert not any(upper.overlaps(lower) for upper, lower in zip(boxes, boxes[1:], strict=False))
+    assert not any(upper.overlaps(lower) for upper, lower in itertools.pairwise(boxes))
 
 
 def test_long_names_of_classes_stand_upright():
@@ -144,7 +145,7 @@ def test_long_names_of_classes_stand_upright():
 
 
 def test_draws_where_it_is_told():
-    figure, axes = plt.subplots(2, 3)
+    figure, axes = plt.subplots(2, 3, figsize=(12, 8))
     row = ConfusionChangeDisplay.from_predictions(Y, BEFORE, AFTER, ax=axes[0], im_kw={"cmap": "Greys"})
 
     assert row.axes_.tolist() == axes[0].tolist()
@@ -174,11 +175,11 @@ def test_errors(change, error, message):
 
 
 def test_predictions_that_do_not_fit():
-    with pytest.raises(ParameterError, match="must hold predictions of the labels in 'y_true'.* inconsistent"):
+    with pytest.raises(ParameterError, match=r"must hold predictions of the labels in 'y_true'.* inconsistent"):
         ConfusionChangeDisplay.from_predictions(Y, BEFORE[:2], AFTER)
-    with pytest.raises(ParameterError, match="must hold predictions of the labels"):
+    with pytest.raises(ParameterError, match=r"must hold predictions of the labels"):
         ConfusionChangeDisplay.from_predictions(Y, np.arange(6), np.arange(6))
-    with pytest.raises(ParameterTypeError, match="'after' .*from_estimators must be a fitted classifier. Got dict"):
+    with pytest.raises(ParameterTypeError, match=r"'after' .*from_estimators must be a fitted classifier. Got dict"):
         ConfusionChangeDisplay.from_estimators(LogisticRegression(), {}, np.eye(6), Y)
 
 

@@ -1,8 +1,10 @@
 """Checks of what the displays are given."""
 
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 
@@ -18,6 +20,14 @@ def check_pruner(pruner: Any, owner: str) -> None:
             f"The 'pruner' parameter of {owner} must be a TaylorPruner. Got {type(pruner).__name__} instead."
         )
     check_is_fitted(pruner)
+
+
+def check_table(name: str, table: Any, columns: Collection[str], what: str, owner: str) -> None:
+    """Check that a table is a data frame with some columns."""
+    missing = sorted(set(columns) - set(table.columns)) if isinstance(table, pd.DataFrame) else []
+    if missing or not isinstance(table, pd.DataFrame):
+        got = f"a DataFrame without {missing[0]!r}" if missing else type(table).__name__
+        raise ParameterTypeError(f"The '{name}' parameter of {owner} must be {what}. Got {got} instead.")
 
 
 def float_per_unit(name: str, values: ArrayLike, owner: str, size: int | None = None) -> FloatArray:

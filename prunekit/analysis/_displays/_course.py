@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from prunekit.analysis._displays._checks import bool_per_point, check_pruner
+from prunekit.analysis._displays._checks import bool_per_point, check_pruner, check_table
 from prunekit.analysis._displays._drawing import (
     BLUE,
     FONT_POINTS,
@@ -124,13 +124,7 @@ class HistoryDisplay:
         measure: str = "Validation score",
         threshold: float | None = None,
     ) -> None:
-        missing = set(_COLUMNS) - set(getattr(history, "columns", ()))
-        if not isinstance(history, pd.DataFrame) or missing:
-            got = f"a DataFrame without {min(missing)!r}" if isinstance(history, pd.DataFrame) else ""
-            raise ParameterTypeError(
-                f"The 'history' parameter of {_OWNER} must be the history_ of a TaylorPruner. "
-                f"Got {got or type(history).__name__} instead."
-            )
+        check_table("history", history, _COLUMNS, "the history_ of a TaylorPruner", _OWNER)
         if history.empty:
             raise ParameterError(f"The 'history' parameter of {_OWNER} must have a row at least. Got none instead.")
         self.history = history.reset_index(drop=True)
@@ -248,7 +242,13 @@ class HistoryDisplay:
         nothing = pd.Series(np.nan, index=self.history.index)
         before = self.history.get("score_before", nothing).to_numpy(dtype=np.float64)
         panel.vlines(self._x, before, after, color="0.72", linewidth=0.9, zorder=1.8)
-        plain = {"color": "0.5", "linestyle": "none", "markerfacecolor": "white", "marker": "o", "zorder": 2}
+        plain: dict[str, Any] = {
+            "color": "0.5",
+            "linestyle": "none",
+            "markerfacecolor": "white",
+            "marker": "o",
+            "zorder": 2,
+        }
         (self.before_,) = panel.plot(
             self._x, before, label="before fine-tuning", markersize=style["markersize"], **plain
         )
@@ -295,8 +295,8 @@ class HistoryDisplay:
     def _mark_taken_back(self, panel: "Axes", values: NDArray[np.float64]) -> None:
         rows = np.flatnonzero(self.taken_back)
         if rows.size:
-            style = {"color": ORANGE, "linestyle": "none", "marker": "x", "markersize": 8, "markeredgewidth": 2}
-            self.taken_back_ += panel.plot(rows, values[rows], zorder=4, **style)
+            style: dict[str, Any] = {"color": ORANGE, "linestyle": "none", "marker": "x", "markersize": 8}
+            self.taken_back_ += panel.plot(rows, values[rows], markeredgewidth=2, zorder=4, **style)
 
     def _describe(self, panel: "Axes") -> None:
         """Write the axis of the rows, and tidy up."""

@@ -7,7 +7,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from prunekit._validation import check_choice
-from prunekit.analysis._displays._checks import check_pruner
+from prunekit.analysis._displays._checks import check_pruner, check_table
 from prunekit.analysis._displays._drawing import (
     BLUE,
     height_points,
@@ -76,7 +76,7 @@ class LayerReductionDisplay:
     >>> display = LayerReductionDisplay(
     ...     layers=["conv1", "conv2", "fc"], before=[32, 64, 10], after=[29, 26, 10], blocked=[False, False, True]
     ... ).plot()
-    >>> [bar.get_width() for bar in display.after_]
+    >>> [float(bar.get_width()) for bar in display.after_]
     [29.0, 26.0, 10.0]
     """
 
@@ -216,13 +216,8 @@ class LayerReductionDisplay:
             If matplotlib is not installed.
         """
         check_choice("of", of, f"{_OWNER}.from_table", _UNITS)
-        wanted = {"name", "num_filters", "num_pruned_filters", "num_prunable", *_COLUMNS.get(of, ())}
-        if not isinstance(table, pd.DataFrame) or not wanted <= set(table.columns):
-            got = f"a DataFrame without {min(wanted - set(table.columns))!r}" if isinstance(table, pd.DataFrame) else ""
-            raise ParameterTypeError(
-                f"The 'table' parameter of {_OWNER}.from_table must be a layer table, as analyze returns it. "
-                f"Got {got or type(table).__name__} instead."
-            )
+        columns = ("name", "num_filters", "num_pruned_filters", "num_prunable", *_COLUMNS.get(of, ()))
+        check_table("table", table, columns, "a layer table, as analyze returns it", f"{_OWNER}.from_table")
         before, after = _before_and_after(table, of)
         rows = before > 0
         if not rows.any():
@@ -292,9 +287,8 @@ class LayerReductionDisplay:
         from matplotlib.ticker import EngFormatter, StrMethodFormatter
 
         room = height_points(ax)
-        ax.set(
-            ylim=(len(names) - 0.5, -0.5), xlabel=_UNITS[self.of], ylabel="Layer", xlim=(0, 1.02 * self.before.max())
-        )
+        ax.set(ylim=(len(names) - 0.5, -0.5), xlabel=_UNITS[self.of], ylabel="Layer")
+        ax.set_xlim(0, 1.02 * (self.before.max() or 1.0))
         large = self.before.max() >= _FEW_DIGITS
         ax.xaxis.set_major_formatter(EngFormatter() if large else StrMethodFormatter("{x:,.0f}"))
         ax.locator_params(axis="x", nbins=5)
@@ -309,7 +303,7 @@ class LayerReductionDisplay:
         before, after = self.before.sum(), self.after.sum()
         change = f"{100 * (1 - after / before):.1f} % removed" if before else "nothing to remove"
         ax.set_title(f"{_UNITS[self.of]}, by layer: {change}", loc="left", pad=26)
-        handles = [Patch(color=BLUE, label="left")]
+        handles: list[Any] = [Patch(color=BLUE, label="left")]
         if self.blocked.any():
             handles.append(Patch(color=_GREY, label="left, cannot be pruned"))
         if (self.after < self.before).any():
