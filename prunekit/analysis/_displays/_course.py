@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 _OWNER = "HistoryDisplay"
 _FIGURE_INCHES = (9.6, 6.4)
 _STEPS = tuple(step * 10**power for power in range(6) for step in (1, 2, 5))
-_DIGIT_POINTS, _WORD_POINTS = 6.0, 22.0
+_DIGIT_POINTS, _WORD_POINTS = 6.0, 19.0
 _HATCHED_POINTS = 5.0
 _SECONDS = {
     "scoring": {"color": BLUE},
     "training": {"facecolor": "#F0C566", "hatch": "////"},
-    "validation": {"facecolor": "0.94", "hatch": "....."},
+    "validation": {"facecolor": "0.89", "hatch": "....."},
 }
 _LEFT = {
     "filters": {"color": BLUE, "marker": "o", "linestyle": "-"},
