@@ -9,6 +9,7 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, redirect_stderr
+from types import SimpleNamespace
 
 import joblib
 import numpy as np
@@ -298,3 +299,41 @@ def test_the_trainings_of_networks_that_are_visited_are_foretold(table, monkeypa
     assert of_folds == 1
     assert of_batches == 3 + 2 * (4 + 4)
     assert len(ticks) == of_folds + of_batches
+
+
+# ---------------------------------------------------------------- in a notebook
+
+
+class Widget:
+    max, bar_style = 1, "info"
+
+
+class NotebookBar(tqdm):
+    """A bar with a widget, as tqdm makes it in a notebook."""
+
+    __module__ = "tqdm.notebook"
+
+    def __init__(self, **params):
+        super().__init__(file=io.StringIO(), **params)
+        self.container = SimpleNamespace(children=[None, Widget(), None])
+        BARS.append(self)
+
+
+BARS = []
+
+
+def test_the_widget_of_a_notebook_knows_the_total(monkeypatch):
+    BARS.clear()
+    monkeypatch.setattr(progress, "tqdm", NotebookBar)
+
+    with Progress("Pruning", shown=True) as shown:
+        (bar,) = BARS
+        widget = bar.container.children[1]
+        shown.expect(0)
+        assert (widget.max, widget.bar_style) == (1, "info")
+        shown.expect(6)
+        assert (widget.max, widget.bar_style) == (6, "")
+        shown.tick()
+
+    assert widget.max == 1  # all that was done, although more was expected
+    assert bar.leave is True

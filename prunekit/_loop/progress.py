@@ -99,15 +99,23 @@ class _Bar:
     """A bar that is drawn over itself; tqdm puts the bars of several threads below each other."""
 
     def __init__(self, description: str, unit: str, interval: float) -> None:
-        # `leave=None` wipes a bar that stands below another one at the end.
+        # None wipes a bar that stands below another one at the end; in a notebook it would wipe every bar.
+        leave = True if _in_notebook() else None
         self._bar: Any = tqdm(
-            desc=description, unit=unit, bar_format=_COUNTER, smoothing=0.05, leave=None, dynamic_ncols=True
+            desc=description, unit=unit, bar_format=_COUNTER, smoothing=0.05, leave=leave, dynamic_ncols=True
         )
 
     def expect(self, left: int) -> None:
-        self._bar.total = self._bar.n + left if left else None
-        self._bar.bar_format = _BAR if left else _COUNTER
+        self._set_total(self._bar.n + left if left else None)
         self._bar.refresh()
+
+    def _set_total(self, total: int | None) -> None:
+        self._bar.total = total
+        self._bar.bar_format = _BAR if total else _COUNTER
+        container = getattr(self._bar, "container", None)
+        if container is not None:  # of a notebook; its bar knows only the total that it began with (tqdm 4.70)
+            widget = container.children[1]
+            widget.max, widget.bar_style = (total, "") if total else (1, "info")
 
     def tick(self) -> None:
         self._bar.update()
@@ -118,7 +126,7 @@ class _Bar:
 
     def close(self, done: bool) -> None:
         if done:  # a run may end before all that was expected
-            self._bar.total, self._bar.bar_format = self._bar.n, _BAR
+            self._set_total(self._bar.n)
         self._bar.close()
 
 
@@ -170,8 +178,12 @@ def _somebody_looks_on() -> bool:
     """Return whether a bar can be drawn over itself: on the terminal of the main process, or in a notebook."""
     if multiprocessing.parent_process() is not None:
         return False
-    in_notebook = any(base.__module__ == "tqdm.notebook" for base in tqdm.__mro__)
-    return in_notebook or (sys.stderr is not None and sys.stderr.isatty())
+    return _in_notebook() or (sys.stderr is not None and sys.stderr.isatty())
+
+
+def _in_notebook() -> bool:
+    """Return whether tqdm draws widgets."""
+    return any(base.__module__ == "tqdm.notebook" for base in tqdm.__mro__)
 
 
 def _clock(seconds: float) -> str:
