@@ -3,7 +3,15 @@
 from importlib.metadata import PackageNotFoundError, version
 
 from prunekit import exceptions
-from prunekit.analysis import CorrelationDisplay, ImportanceDisplay, PruningPathDisplay, analyze
+from prunekit.analysis import (
+    ConfusionChangeDisplay,
+    CorrelationDisplay,
+    HistoryDisplay,
+    ImportanceDisplay,
+    LayerReductionDisplay,
+    PruningPathDisplay,
+    analyze,
+)
 from prunekit.io import load, save
 from prunekit.network import PrunableNetwork
 from prunekit.pruner import TaylorPruner
@@ -15,8 +23,11 @@ except PackageNotFoundError:  # a source tree that is not installed
     __version__ = "0+unknown"
 
 __all__ = [
+    "ConfusionChangeDisplay",
     "CorrelationDisplay",
+    "HistoryDisplay",
     "ImportanceDisplay",
+    "LayerReductionDisplay",
     "PrunableNetwork",
     "PruningPathDisplay",
     "TaylorPruner",

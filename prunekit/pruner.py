@@ -185,8 +185,10 @@ class TaylorPruner(_skorch.TravellingNets, DocumentedMixin, MetaEstimatorMixin, 
         Seed of weights, batches and dropout. With a seed two fits give the same plan and the same weights, and the
         global random states are afterwards as they were before. None: the global states of PyTorch, NumPy and Python.
     verbose : int, default=0
-        With 1, a progress bar shows the reduction and the score. The training before pruning prints what the net's own
-        ``verbose`` asks for, the fine-tuning prints nothing.
+        With 1, a progress bar shows iterations, mini-batches, reduction, score and the time that is left. Where the
+        standard error is no terminal, and in worker processes, it is a line for each iteration and one every half
+        minute: records of the logger ``"prunekit"`` if logging is set up for its level INFO. With 0, nothing is shown.
+        The training before pruning prints what the net's own ``verbose`` asks for, the fine-tuning prints nothing.
 
     Attributes
     ----------
@@ -460,7 +462,7 @@ class TaylorPruner(_skorch.TravellingNets, DocumentedMixin, MetaEstimatorMixin, 
         valid = None if X_val is None else (X_val, y_val)
         net, frozen = _skorch.check_net(self.estimator, _OWNER)
         if not _skorch.processes_of(net).is_first:
-            settings = replace(settings, verbose=0)  # one progress bar is enough
+            settings = replace(settings, verbose=0)  # one tells for all
         if not frozen and isinstance(net.module, torch.nn.Module):
             warnings.warn(
                 "The 'module' of the net is an instance: training starts from its weights, also in every fold of a "

@@ -521,12 +521,12 @@ def test_fit_runs_in_a_thread(dense, table):
     assert pruner.reduction_ >= 0.5
 
 
-def test_verbose_shows_a_bar(dense, table, capsys):
+def test_verbose_tells_how_far_it_is(dense, table, capsys):
     quick(FrozenEstimator(dense), verbose=1).fit(*table)
     output = capsys.readouterr()
     assert output.out == ""
-    assert re.search(r"Pruned: 100%.*removed=5\d\.\d % of params, score=", output.err)
-    assert "score=0." in output.err
+    assert re.search(r"Pruned: 5\d\.\d % removed, score ", output.err)
+    assert "score 0." in output.err
 
 
 def test_the_fine_tuning_is_silent(table, capsys):

@@ -4,6 +4,7 @@ from prunekit._loop.checkpoint import Checkpoint, SharedCheckpoint
 from prunekit._loop.control import Control, ControlResult
 from prunekit._loop.history import Iteration
 from prunekit._loop.loop import LoopResult, PruningLoop
+from prunekit._loop.progress import Progress
 from prunekit._loop.settings import LoopSettings
 from prunekit._loop.sharing import Sharing
 from prunekit._loop.visits import HeldOut, Visits
@@ -16,6 +17,7 @@ __all__ = [
     "Iteration",
     "LoopResult",
     "LoopSettings",
+    "Progress",
     "PruningLoop",
     "SharedCheckpoint",
     "Sharing",

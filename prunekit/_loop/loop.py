@@ -259,18 +259,25 @@ class PruningLoop:
             self._note_training(budget, span)
         return tuned
 
+    @property
+    def _visit_batches(self) -> int:
+        """Length of the training of a network that is visited."""
+        if self._visits is None:
+            return 0
+        held_out = self._visits.held_out
+        return math.ceil(self._tuner.count_batches(held_out.training) / held_out.parts)
+
     def _visit(self, *, is_dense: bool = False) -> None:
         """Score the network as it is after a last training; then go on as if there had been none."""
         if self._visits is None:
             return
-        held_out = self._visits.held_out
-        length = 0 if is_dense else self._tuner.count_batches(held_out.training)
+        length = 0 if is_dense else self._visit_batches
         before = copied(self._training_state()) if length else None
         with preserve_rng(device_of(self._tuner.net)):
             if length:
-                budget = Budget(0, math.ceil(length / held_out.parts))
+                budget = Budget(0, length)
                 self._tuner.train(budget, (self._course.done, 1.0), f"the last training of iteration {self._iteration}")
-            held_out.tell(self._visits.validation.score(self._tuner.net), self._rows[-1])
+            self._visits.held_out.tell(self._visits.validation.score(self._tuner.net), self._rows[-1])
         if before is not None:
             self._set_training_state(before)
 
@@ -468,21 +475,19 @@ class PruningLoop:
         )
 
     def _expect(self, steps: int) -> None:
-        """Tell the progress bar what is to come."""
+        """Tell the progress what is to come."""
         scoring = 0
         if self._network.num_scored == 0:
             scoring = self._settings.score_batches or self._tuner.count_batches(Budget(1))
-        self._progress.expect(scoring + self._course.batches_left(steps))
-        self._show(f"Iteration {self._iteration} of about {self._iteration + steps - 1}")
+        self._progress.expect(scoring + self._course.batches_left(steps) + steps * self._visit_batches)
+        self._show(f"Iteration {self._iteration}/{self._iteration + steps - 1}")
 
     def _show(self, stage: str) -> None:
-        """Tell the progress bar what is reached."""
-        self._progress.show(
-            stage,
-            removed=f"{100 * self._reduction:.1f} % of {self._settings.resource}",
-            score=f"{self._rows[-1].score:.4g}",
-            units=str(self._network.num_prunables),
-        )
+        """Tell the progress what is reached."""
+        last = self._rows[-1]
+        measured = (("score", last.score), ("loss", last.train_loss))
+        known = [f"{name} {value:.4g}" for name, value in measured if math.isfinite(value)]
+        self._progress.show(stage, f"{100 * self._reduction:.1f} % removed", *known[:1])
 
 
 _PRUNING = ("prune", "final")

@@ -44,7 +44,7 @@ class LoopSettings:
     step_halvings : int
         How often a step that broke a threshold all the same is tried again with half its size.
     verbose : int
-        Whether to show a progress bar.
+        Whether to show how far the run is.
     """
 
     target: float

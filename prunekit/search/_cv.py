@@ -6,26 +6,28 @@ from typing import Any, Self
 
 import numpy as np
 import pandas as pd
+from joblib import effective_n_jobs
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone, is_classifier
 from sklearn.metrics import check_scoring
 from sklearn.model_selection import check_cv
 from sklearn.utils import Tags, get_tags
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.parallel import Parallel, delayed
+from sklearn.utils.parallel import delayed
 from sklearn.utils.validation import check_is_fitted
 from skorch import NeuralNet
 from skorch.dataset import get_len
 
 from prunekit import _skorch
 from prunekit._documentation import DocumentedMixin
+from prunekit._loop import Progress
 from prunekit._skorch import Budget
 from prunekit._validation import check_integer, check_interval
 from prunekit.cost import RESOURCES
 from prunekit.exceptions import ParameterError
 from prunekit.pruner import TaylorPruner
 from prunekit.schedules import MilestoneSchedule
-from prunekit.search._folds import FoldPath, path_pruner, walk
+from prunekit.search._folds import FoldPath, TellingParallel, path_pruner, walk
 from prunekit.search._scorers import lowest_score, select_smallest
 
 _OWNER = "TaylorPrunerCV"
@@ -71,7 +73,8 @@ class TaylorPrunerCV(DocumentedMixin, MetaEstimatorMixin, BaseEstimator):
         Number of folds at a time, in the backend of `joblib`. The processes may be on other machines. In each, the
         results are the same if they have the same number of threads.
     verbose : int, default=0
-        Passed on to `joblib.Parallel`.
+        With 1, the folds that are done and the time that is left are shown, as `TaylorPruner` shows its iterations; and
+        these for each fold too, if one fold runs at a time.
 
     Attributes
     ----------
@@ -196,7 +199,10 @@ class TaylorPrunerCV(DocumentedMixin, MetaEstimatorMixin, BaseEstimator):
         TargetError
             If the largest reduction cannot be reached.
         """
+        verbose = check_integer("verbose", int(self.verbose), _OWNER, 0)
         pruner = self._pruner
+        if verbose:  # the folds tell of themselves only if one runs at a time
+            pruner = clone(pruner).set_params(verbose=verbose if effective_n_jobs(self.n_jobs) == 1 else 0)
         reductions = self._points(pruner)
         if self.tolerance is not None:
             check_interval("tolerance", self.tolerance, _OWNER, 0.0, np.inf, closed="left")
@@ -207,14 +213,19 @@ class TaylorPrunerCV(DocumentedMixin, MetaEstimatorMixin, BaseEstimator):
         indices = np.zeros((get_len(X), 1))
         training = Budget(pruner.final_epochs, pruner.final_batches)
         given = reductions, training, scoring, X, y
-        paths = Parallel(n_jobs=self.n_jobs, verbose=self.verbose)(
-            delayed(walk)(path_pruner(clone(pruner), reductions), *given, train, test, fit_params)
-            for train, test in splitter.split(indices, y, groups)
-        )
-        self._note(reductions, paths)
-        self._choose()
-        if self.refit:
-            self.best_estimator_ = self._fit_best(pruner, reductions, X, y, fit_params)
+        folds = list(splitter.split(indices, y, groups))
+        with Progress("Folds", bool(verbose), unit="fits", interval=0.0) as progress:
+            progress.expect(len(folds) + bool(self.refit))
+            paths = TellingParallel(progress, n_jobs=self.n_jobs)(
+                delayed(walk)(path_pruner(clone(pruner), reductions), *given, train, test, fit_params)
+                for train, test in folds
+            )
+            self._note(reductions, paths)
+            self._choose()
+            if self.refit:
+                progress.show("All data", f"best {100 * self.best_reduction_:.3g} % of {self.reduction_of}")
+                self.best_estimator_ = self._fit_best(pruner, reductions, X, y, fit_params)
+                progress.tick()
         return self
 
     def transform(self, X: Any = None) -> NeuralNet:
@@ -410,6 +421,6 @@ class TaylorPrunerCV(DocumentedMixin, MetaEstimatorMixin, BaseEstimator):
         visited = [one for one in reductions if one <= self.best_reduction_]
         step = MilestoneSchedule(visited) if visited else pruner.step
         best: TaylorPruner = clone(pruner)
-        best.set_params(target_reduction=self.best_reduction_, step=step)
+        best.set_params(target_reduction=self.best_reduction_, step=step, verbose=max(self.verbose, pruner.verbose))
         best.fit(X, y, **fit_params)
         return best

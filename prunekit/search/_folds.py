@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.utils.parallel import Parallel
 from skorch.dataset import get_len
 from skorch.utils import multi_indexing
 
-from prunekit._loop import HeldOut, Iteration
+from prunekit._loop import HeldOut, Iteration, Progress
 from prunekit._skorch import Budget, follows_course
 from prunekit.cost import RESOURCES
 from prunekit.pruner import TaylorPruner
@@ -36,6 +37,30 @@ class FoldPath:
     scores: NDArray[np.float64]
     reductions: dict[str, NDArray[np.float64]]
     seconds: NDArray[np.float64]
+
+
+class TellingParallel(Parallel):
+    """
+    Tell of every task that is done, whatever the backend.
+
+    Parameters
+    ----------
+    progress : Progress
+        What is told.
+    **params : dict
+        Parameters of `joblib.Parallel`.
+    """
+
+    def __init__(self, progress: Progress, **params: Any) -> None:
+        super().__init__(**params)
+        self._progress = progress
+        self._told = 0
+
+    def print_progress(self) -> None:
+        """Count what was done since the last call; joblib calls this in one thread at a time."""
+        while self._told < self.n_completed_tasks:
+            self._told += 1
+            self._progress.tick()
 
 
 def path_pruner(pruner: TaylorPruner, reductions: Sequence[float]) -> TaylorPruner:

@@ -9,15 +9,13 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import kendalltau, spearmanr
 
+from prunekit.analysis._displays._checks import FloatArray, float_per_unit, name_per_unit
 from prunekit.analysis._displays._drawing import (
     BLUE,
     FONT_POINTS,
-    FloatArray,
-    float_per_unit,
     height_points,
     label_layers,
     longest_label,
-    name_per_unit,
     numbered,
     pyplot_for,
     set_scale,

@@ -1,18 +1,17 @@
-"""What the displays have in common: their checks, their axes and their colours."""
+"""What the displays have in common: their axes, their labels and their colours."""
 
 import math
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from prunekit.exceptions import MissingDependencyError, ParameterError, ParameterTypeError
+from prunekit.analysis._displays._checks import FloatArray
+from prunekit.exceptions import MissingDependencyError, ParameterError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-FloatArray = NDArray[np.float64]
 
 # Okabe and Ito's colours for all kinds of colour vision; of these two one is dark and one is light in grey as well.
 BLUE = "#0072B2"
@@ -24,6 +23,8 @@ _LONGEST_NAME = 56
 _INCHES_PER_LETTER = 0.065
 _ZERO = 1e-250
 """Matplotlib's transforms of smaller numbers overflow."""
+_INCHES_BETWEEN = (0.95, 0.7)
+"""Of panels, for the label of an axis below one and title and legend above the next, and for the label beside one."""
 _TICK_WIDTH_POINTS, _TICK_HEIGHT_POINTS = 36.0, 18.0
 
 
@@ -44,43 +45,6 @@ def shades(count: int, lightest: float = 0.88) -> FloatArray:
 
     made: FloatArray = colormaps["viridis"](np.linspace(0, lightest, count))  # its last yellow is too faint on white
     return made
-
-
-def float_per_unit(name: str, values: ArrayLike, owner: str, size: int | None = None) -> FloatArray:
-    """Return numbers over units, NaN where there is none."""
-    wanted = f"The '{name}' parameter of {owner} must hold one number for each {_units(size)}."
-    try:
-        numbers = np.array(values, dtype=np.float64)
-    except (TypeError, ValueError) as exc:
-        raise ParameterTypeError(f"{wanted} Got {type(values).__name__} of something else instead.") from exc
-    _check_shape(numbers, wanted, size)
-    if np.isinf(numbers).any():
-        raise ParameterError(
-            f"The '{name}' parameter of {owner} must hold finite numbers, or NaN where there is none. "
-            f"Got {numbers[np.isinf(numbers)][0]} for unit {np.flatnonzero(np.isinf(numbers))[0]} instead."
-        )
-    return numbers
-
-
-def bool_per_unit(name: str, values: ArrayLike, owner: str, size: int) -> NDArray[np.bool_]:
-    """Return truth values over units."""
-    wanted = f"The '{name}' parameter of {owner} must hold True or False for each {_units(size)}."
-    flags = np.array(values)
-    if flags.size and flags.dtype != np.bool_:
-        raise ParameterTypeError(f"{wanted} Got values of type {flags.dtype} instead.")
-    _check_shape(flags, wanted, size)
-    return flags.astype(bool)
-
-
-def name_per_unit(name: str, values: ArrayLike, owner: str, size: int) -> NDArray[np.str_]:
-    """Return names over units."""
-    wanted = f"The '{name}' parameter of {owner} must hold the name of a layer for each {_units(size)}."
-    names = np.array(values)
-    if not all(isinstance(one, str) for one in names.flat):
-        odd = next(one for one in names.flat if not isinstance(one, str))
-        raise ParameterTypeError(f"{wanted} Got {type(odd).__name__} instead.")
-    _check_shape(names, wanted, size)
-    return names.astype(str)
 
 
 def numbered(layers: NDArray[np.str_]) -> tuple[list[str], NDArray[np.int64]]:
@@ -166,10 +130,52 @@ def _shortened(name: str) -> str:
     return "…" + tail[tail.find(".") + 1 :]
 
 
-def _units(size: int | None) -> str:
-    return "unit" if size is None else f"of the {size} units"
+def panels_for(ax: Any, owner: str, rows: int, columns: int, inches: tuple[float, float]) -> NDArray[Any]:
+    """
+    Return axes for panels: in a new figure, in the place of one, as scikit-learn's displays do it, or those given.
+
+    Parameters
+    ----------
+    ax : matplotlib Axes, array of them or None
+        Where to draw.
+    owner : str
+        Method, for the message.
+    rows, columns : int
+        Grid of the panels.
+    inches : tuple of float
+        Width and height of a new figure.
+
+    Returns
+    -------
+    ndarray of matplotlib Axes, shape (rows * columns,)
+        The panels, row by row.
+    """
+    pyplot = pyplot_for(owner)
+    if ax is None:
+        _, grid = pyplot.subplots(rows, columns, figsize=inches, layout="constrained", squeeze=False)
+    elif hasattr(ax, "get_subplotspec") and ax.get_subplotspec() is not None:
+        ax.set_axis_off()
+        space = [
+            gap * number / max(points / 72.0 - gap * (number - 1), 0.3)
+            for number, points, gap in (
+                (rows, height_points(ax), _INCHES_BETWEEN[0]),
+                (columns, width_points(ax), _INCHES_BETWEEN[1]),
+            )
+        ]
+        inner = ax.get_subplotspec().subgridspec(rows, columns, hspace=space[0], wspace=space[1])
+        grid = inner.subplots(squeeze=False)
+    else:
+        grid = np.array(ax, dtype=object)
+    if grid.size != rows * columns:
+        raise ParameterError(
+            f"The 'ax' parameter of {owner} must be None, axes of a grid, or {rows * columns} axes, one a panel. "
+            f"Got {grid.size} instead."
+        )
+    made: NDArray[Any] = grid.ravel()
+    return made
 
 
-def _check_shape(values: NDArray[Any], wanted: str, size: int | None) -> None:
-    if values.ndim != 1 or not values.size or (size is not None and values.size != size):
-        raise ParameterError(f"{wanted} Got an array of shape {values.shape} instead.")
+def legend_above(ax: "Axes", columns: int, **kwargs: Any) -> None:
+    """Write a legend between the title and the axes, where it hides no data."""
+    style = {"frameon": False, "borderpad": 0.2, "handletextpad": 0.4, "columnspacing": 1.2, "fontsize": FONT_POINTS}
+    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=columns, **{**style, **kwargs})

@@ -1,6 +1,7 @@
 """What the history of a fitted pruner says about its path."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from prunekit.exceptions import ParameterError
 
 _COLUMN = "reduction_"
 _ROUNDING = 1e-9
+_LOSS = "Training loss (there is no validation score)"
 
 
 def read_path(pruner: Any, of: str | None, owner: str) -> dict[str, Any]:
@@ -54,14 +56,81 @@ def read_path(pruner: Any, of: str | None, owner: str) -> dict[str, Any]:
         "scores": history["score" if scored else "train_loss"],
         "scores_before": history["score_before"] if scored and "score_before" in history else None,
         "phases": history["phase"],
-        "taken_back": _taken_back(history, pruner.reduction_),
+        "taken_back": taken_back(history, pruner.reduction_),
         "resource": resource,
-        "measure": _measure_of(pruner.scoring) if scored else "Training loss (there is no validation score)",
-        "threshold": _threshold_of(pruner) if scored else None,
+        "measure": measure_of(pruner.scoring) if scored else _LOSS,
+        "threshold": threshold_of(pruner) if scored else None,
         "target": pruner.target_reduction if resource == pruner.reduction_of else None,
         "control": _finite(getattr(pruner, "control_score_", None)) if scored else None,
         "stop_reason": pruner.stop_reason_,
     }
+
+
+def read_paths(pruners: Mapping[str, Any], of: str | None, owner: str) -> dict[str, Any]:
+    """
+    Return the data of several paths, by the names that the display has for them.
+
+    Parameters
+    ----------
+    pruners : dict of str to TaylorPruner or TaylorPrunerCV
+        The fitted pruners, by name.
+    of : str or None
+        Resource to show; None: that of all targets.
+    owner : str
+        Method, for the messages.
+
+    Returns
+    -------
+    dict
+        Parameters of `PruningPathDisplay`.
+
+    Raises
+    ------
+    ParameterError
+        If there is no pruner, or they cannot be compared.
+    """
+    counted = sorted({str(pruner.reduction_of) for pruner in pruners.values()})
+    if of is None and len(counted) != 1:
+        got = " and ".join(counted) or "no pruner"
+        raise ParameterError(
+            f"The 'pruners' parameter of {owner} must hold pruners whose targets count the same thing, or 'of' must "
+            f"say what to draw. Got {got} instead."
+        )
+    paths = [read_path(pruner, of, owner) for pruner in pruners.values()]
+    measures = sorted({path["measure"] for path in paths})
+    if _LOSS in measures and len(measures) > 1:
+        raise ParameterError(
+            f"The 'pruners' parameter of {owner} must hold pruners that all have scores, or none. "
+            f"Got {', '.join(name for name, path in zip(pruners, paths, strict=True) if path['measure'] == _LOSS)} "
+            "without a score instead. Give its net a train_split or fit with X_val."
+        )
+
+    def common(name: str) -> Any:
+        values = {path.get(name) for path in paths}
+        return values.pop() if len(values) == 1 else None
+
+    kept = [~np.asarray(path.get("taken_back", np.zeros(len(path["scores"]), dtype=bool))) for path in paths]
+    spreads = [path.get("scores_std") for path in paths]
+    return {
+        "reductions": _padded([np.asarray(path["reductions"])[rows] for path, rows in zip(paths, kept, strict=True)]),
+        "scores": _padded([np.asarray(path["scores"])[rows] for path, rows in zip(paths, kept, strict=True)]),
+        "scores_std": None
+        if all(spread is None for spread in spreads)
+        else _padded([np.array([]) if spread is None else spread for spread in spreads], max(map(np.sum, kept))),
+        "names": list(pruners),
+        "resource": paths[0]["resource"],
+        "measure": measures[0] if len(measures) == 1 else "Score",
+        "threshold": common("threshold"),
+        "target": common("target"),
+    }
+
+
+def _padded(curves: list[NDArray[np.float64]], length: int | None = None) -> NDArray[np.float64]:
+    """Return curves of different lengths as rows of one array, with NaN at their ends."""
+    made = np.full((len(curves), max(map(len, curves)) if length is None else length), math.nan)
+    for row, curve in zip(made, curves, strict=True):
+        row[: len(curve)] = curve
+    return made
 
 
 def _read_folds(search: Any, of: str | None, owner: str) -> dict[str, Any]:
@@ -81,13 +150,13 @@ def _read_folds(search: Any, of: str | None, owner: str) -> dict[str, Any]:
         "phases": ["dense"] + ["prune"] * (len(reductions) - 1),
         "names": [f"mean of {count} folds ± standard error"],
         "resource": resource,
-        "measure": _measure_of(search.scoring).replace("Validation", "Test"),
+        "measure": measure_of(search.scoring).replace("Validation", "Test"),
         "threshold": search.lowest_score_,
         "best": reductions[search.best_index_],
     }
 
 
-def _taken_back(history: pd.DataFrame, reached: float) -> NDArray[np.bool_]:
+def taken_back(history: pd.DataFrame, reached: float) -> NDArray[np.bool_]:
     """
     Return which rows are not on the way to the result.
 
@@ -101,7 +170,7 @@ def _taken_back(history: pd.DataFrame, reached: float) -> NDArray[np.bool_]:
     return undone
 
 
-def _threshold_of(pruner: Any) -> float | None:
+def threshold_of(pruner: Any) -> float | None:
     """Return the lowest score that was allowed."""
     floors = [] if pruner.min_score is None else [float(pruner.min_score)]
     if pruner.max_score_drop is not None:
@@ -109,7 +178,8 @@ def _threshold_of(pruner: Any) -> float | None:
     return max(floors, default=None)
 
 
-def _measure_of(scoring: Any) -> str:
+def measure_of(scoring: Any) -> str:
+    """Return what the scores of a scorer are."""
     name = scoring if isinstance(scoring, str) else getattr(scoring, "__name__", None)
     return "Validation score" + (f" ({name})" if name else "")
 

@@ -4,17 +4,14 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils.validation import check_is_fitted
 
+from prunekit.analysis._displays._checks import bool_per_unit, check_pruner, float_per_unit, name_per_unit
 from prunekit.analysis._displays._drawing import (
     BLUE,
     ORANGE,
-    bool_per_unit,
-    float_per_unit,
     height_points,
     label_layers,
     longest_label,
-    name_per_unit,
     numbered,
     pyplot_for,
     set_scale,
@@ -124,12 +121,7 @@ class ImportanceDisplay:
         MissingDependencyError
             If matplotlib is not installed.
         """
-        if not (hasattr(pruner, "fit") and hasattr(pruner, "analyze")):
-            raise ParameterTypeError(
-                f"The 'pruner' parameter of {_OWNER}.from_estimator must be a TaylorPruner. "
-                f"Got {type(pruner).__name__} instead."
-            )
-        check_is_fitted(pruner)
+        check_pruner(pruner, f"{_OWNER}.from_estimator")
         display = cls(
             importances=pruner.importances_,
             support=pruner.support_,

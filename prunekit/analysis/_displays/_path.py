@@ -1,22 +1,21 @@
 """The score of a network on its way to a smaller one, drawn."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
-from sklearn.utils.validation import check_is_fitted
+from numpy.typing import ArrayLike
 
+from prunekit.analysis._displays._checks import bool_per_point, check_pruner, choice_per_point, float_per_point
 from prunekit.analysis._displays._drawing import (
     BLUE,
     FONT_POINTS,
     GREEN,
     ORANGE,
-    FloatArray,
     pyplot_for,
     shades,
 )
-from prunekit.analysis._displays._history import read_path
+from prunekit.analysis._displays._history import read_path, read_paths
 from prunekit.exceptions import ParameterError, ParameterTypeError
 
 if TYPE_CHECKING:
@@ -35,6 +34,7 @@ _ENDINGS = {
     "interrupted": "interrupted",
 }
 _MARKERS = "os^vDP"
+_DASHES = ("-", (0, (5, 1.5)), (0, (5, 1.5, 1, 1.5)), (0, (1.5, 1)))
 _FIGURE_INCHES = (8.4, 4.6)
 
 
@@ -42,8 +42,8 @@ class PruningPathDisplay:
     """
     The score of a network against what was removed of it.
 
-    Use `from_estimator` to make one from a fitted pruner. Several curves with bands around them are for
-    cross-validation and for comparisons.
+    Use `from_estimator` to make one from a fitted pruner, `from_estimators` to compare several. Bands are for the folds
+    of a cross-validation.
 
     Parameters
     ----------
@@ -110,6 +110,7 @@ class PruningPathDisplay:
     See Also
     --------
     prunekit.TaylorPruner : What makes the path; its ``history_`` has the numbers.
+    prunekit.HistoryDisplay : All that this history has, iteration by iteration.
 
     Examples
     --------
@@ -139,15 +140,15 @@ class PruningPathDisplay:
         control: float | None = None,
         stop_reason: str | None = None,
     ) -> None:
-        self.scores = _numbers("scores", scores)
+        self.scores = float_per_point("scores", scores, _OWNER)
         shape = self.scores.shape
         if self.scores.ndim not in (1, 2) or not np.isfinite(self.scores).any():
             raise ParameterError(
                 f"The 'scores' parameter of {_OWNER} must have one dimension, or two for several curves, and hold a "
                 f"finite number. Got an array of shape {shape} instead."
             )
-        self.reductions = _numbers("reductions", reductions, shape, shape[-1:])
-        self.scores_std = None if scores_std is None else _numbers("scores_std", scores_std, shape)
+        self.reductions = float_per_point("reductions", reductions, _OWNER, shape, shape[-1:])
+        self.scores_std = None if scores_std is None else float_per_point("scores_std", scores_std, _OWNER, shape)
         own = {"scores_before": scores_before, "phases": phases, "taken_back": taken_back}
         given = [name for name, values in own.items() if values is not None]
         if given and self.scores.ndim == 2:
@@ -155,9 +156,15 @@ class PruningPathDisplay:
                 f"The {given[0]!r} parameter of {_OWNER} must be None for several curves. "
                 f"Got {type(own[given[0]]).__name__} instead."
             )
-        self.scores_before = None if scores_before is None else _numbers("scores_before", scores_before, shape)
-        self.phases = None if phases is None else _phases(phases, shape)
-        self.taken_back = np.zeros(shape, dtype=bool) if taken_back is None else _flags(taken_back, shape)
+        self.scores_before = (
+            None if scores_before is None else float_per_point("scores_before", scores_before, _OWNER, shape)
+        )
+        self.phases = None if phases is None else choice_per_point("phases", phases, _OWNER, _PHASES, shape)
+        self.taken_back = (
+            np.zeros(shape, dtype=bool)
+            if taken_back is None
+            else bool_per_point("taken_back", taken_back, _OWNER, shape)
+        )
         if names is not None and (isinstance(names, str) or len(names) != self._num_curves):
             raise ParameterError(
                 f"The 'names' parameter of {_OWNER} must hold one name for each of the {self._num_curves} curves. "
@@ -208,13 +215,55 @@ class PruningPathDisplay:
         MissingDependencyError
             If matplotlib is not installed.
         """
-        if not (hasattr(pruner, "fit") and hasattr(pruner, "analyze")):
-            raise ParameterTypeError(
-                f"The 'pruner' parameter of {_OWNER}.from_estimator must be a TaylorPruner. "
-                f"Got {type(pruner).__name__} instead."
-            )
-        check_is_fitted(pruner)
+        check_pruner(pruner, f"{_OWNER}.from_estimator")
         return cls(**read_path(pruner, of, _OWNER)).plot(ax, **kwargs)
+
+    @classmethod
+    def from_estimators(
+        cls, pruners: Mapping[str, Any], *, of: str | None = None, ax: "Axes | None" = None, **kwargs: Any
+    ) -> Self:
+        """
+        Draw the paths of several fitted pruners, to compare them.
+
+        Each is drawn as far as it was not taken back. A threshold and a target are drawn if all have the same.
+
+        Parameters
+        ----------
+        pruners : dict of str to TaylorPruner or TaylorPrunerCV
+            The pruners, by the names that the legend has for them.
+        of : {"params", "macs", "filters", "memory"}, default=None
+            What the reductions are of. None: what the targets of all pruners count.
+        ax : matplotlib Axes, default=None
+            Where to draw; None makes a figure.
+        **kwargs : dict
+            Passed on to `plot`.
+
+        Returns
+        -------
+        PruningPathDisplay
+            The display, drawn.
+
+        Raises
+        ------
+        ParameterTypeError
+            If one is no pruner.
+        NotFittedError
+            If one is not fitted.
+        ParameterError
+            If there is none, if their targets count different things and ``of`` does not say which to draw, or if only
+            some of them have scores.
+        MissingDependencyError
+            If matplotlib is not installed.
+        """
+        owner = f"{_OWNER}.from_estimators"
+        if not isinstance(pruners, Mapping):
+            raise ParameterTypeError(
+                f"The 'pruners' parameter of {owner} must be a dict from names to pruners. "
+                f"Got {type(pruners).__name__} instead."
+            )
+        for pruner in pruners.values():
+            check_pruner(pruner, owner)
+        return cls(**read_paths(pruners, of, owner)).plot(ax, **kwargs)
 
     def plot(
         self,
@@ -292,6 +341,7 @@ class PruningPathDisplay:
                 "color": colours[number],
                 "marker": _MARKERS[number % len(_MARKERS)],
                 "markersize": self._marker_points,
+                "linestyle": _DASHES[number % len(_DASHES)],
                 "linewidth": 1.5,
                 "label": names[number],
                 "zorder": 3,
@@ -412,48 +462,3 @@ class PruningPathDisplay:
             ax.legend(loc="upper left", bbox_to_anchor=(1.01, 1), borderaxespad=0, frameon=False)
         else:
             ax.legend(loc="best", fontsize=FONT_POINTS)
-
-
-def _numbers(name: str, values: ArrayLike, *shapes: tuple[int, ...]) -> FloatArray:
-    """Return numbers of one of the shapes, spread to the first of them."""
-    try:
-        numbers = np.array(values, dtype=np.float64)
-    except (TypeError, ValueError) as exc:
-        raise ParameterTypeError(
-            f"The '{name}' parameter of {_OWNER} must hold numbers. "
-            f"Got {type(values).__name__} of something else instead."
-        ) from exc
-    _check_shape(name, numbers, *shapes)
-    if np.isinf(numbers).any():
-        raise ParameterError(
-            f"The '{name}' parameter of {_OWNER} must hold finite numbers, or NaN where there is none. "
-            f"Got {numbers[np.isinf(numbers)][0]} instead."
-        )
-    return np.broadcast_to(numbers, shapes[0]).copy() if shapes else numbers
-
-
-def _flags(values: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.bool_]:
-    flags = np.array(values)
-    _check_shape("taken_back", flags, shape)
-    if flags.dtype != np.bool_:
-        raise ParameterTypeError(
-            f"The 'taken_back' parameter of {_OWNER} must hold True or False. Got values of type {flags.dtype} instead."
-        )
-    return flags
-
-
-def _phases(values: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.object_]:
-    phases = np.array(values, dtype=object)
-    _check_shape("phases", phases, shape)
-    odd = [one for one in phases.tolist() if one not in _PHASES]
-    if odd:
-        raise ParameterError(f"The 'phases' parameter of {_OWNER} must hold {_PHASES} only. Got {odd[0]!r} instead.")
-    return phases
-
-
-def _check_shape(name: str, values: NDArray[Any], *shapes: tuple[int, ...]) -> None:
-    if shapes and values.shape not in shapes:
-        raise ParameterError(
-            f"The '{name}' parameter of {_OWNER} must have the shape of the scores, {shapes[0]}. "
-            f"Got an array of shape {values.shape} instead."
-        )
