@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -89,8 +89,8 @@ class _Builder:
         self._kept = self._graph.kept_labels(removed)
         self._macs_before = costs.operation_macs(self._dense)
         self._macs_after = costs.operation_macs(self._kept)
-        self._parameters = dict(module.named_parameters())
-        self._buffers = dict(module.named_buffers())
+        self._parameters = _by_layer(name for name, _ in module.named_parameters())
+        self._buffers = _by_layer(name for name, _ in module.named_buffers())
 
     def layers(self) -> Iterator[str]:
         """Yield the dotted path of every layer."""
@@ -99,15 +99,15 @@ class _Builder:
         order += [path for path in found if path not in self._run.module_outputs]
         for path in order:
             layer = found[path]
-            owns = any(self._own(self._parameters, path)) or any(self._own(self._buffers, path))
+            owns = path in self._parameters or path in self._buffers
             if owns or not any(layer.children()) or self._macs_before.get(path, 0):
                 yield path
 
     def row(self, path: str) -> dict[str, Any]:
         """Return the row of a layer."""
-        learnables = self._sizes(self._own(self._parameters, path))
-        states = self._sizes(self._own(self._buffers, path))
-        before = sum(math.prod(self._costs.dense_shapes[name]) for name in self._own(self._parameters, path))
+        parameters, buffers = self._parameters.get(path, []), self._buffers.get(path, [])
+        learnables, states = self._sizes(parameters), self._sizes(buffers)
+        before = sum(math.prod(self._costs.dense_shapes[name]) for name in parameters)
         after = sum(math.prod(shape) for shape in learnables.values())
         size, layout, activation_bytes = self._activation(path)
         macs_before, macs = self._macs_before.get(path, 0), self._macs_after.get(path, 0)
@@ -115,7 +115,7 @@ class _Builder:
         kept = self._kept[producers]
         weight_bytes = sum(
             math.prod(self._costs.tensor_shape(name, self._kept)) * self._costs.item_bytes[name]
-            for name in (*self._own(self._parameters, path), *self._own(self._buffers, path))
+            for name in (*parameters, *buffers)
         )
         return {
             "name": path or self._costs.layer_types[path],
@@ -134,9 +134,6 @@ class _Builder:
             "memory_bytes": weight_bytes + activation_bytes,
             "blocked_by": self._reasons(producers),
         }
-
-    def _own(self, tensors: dict[str, Any], path: str) -> list[str]:
-        return [name for name in tensors if name.rpartition(".")[0] == path]
 
     def _sizes(self, names: list[str]) -> dict[str, tuple[int, ...]]:
         return {name.rpartition(".")[2]: self._costs.tensor_shape(name, self._kept) for name in names}
@@ -164,3 +161,11 @@ class _Builder:
         frozen = producers[self._graph.unit_of_label[producers] < 0]
         counts = Counter(str(self._graph.reason(int(label))) for label in frozen)
         return "; ".join(text for text, _ in counts.most_common())
+
+
+def _by_layer(names: Iterable[str]) -> dict[str, list[str]]:
+    """Return names of parameters or buffers by the dotted path of the layer that holds them."""
+    found: dict[str, list[str]] = {}
+    for name in names:
+        found.setdefault(name.rpartition(".")[0], []).append(name)
+    return found
