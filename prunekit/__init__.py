@@ -3,7 +3,14 @@
 from importlib.metadata import PackageNotFoundError, version
 
 from prunekit import exceptions
-from prunekit.analysis import CorrelationDisplay, ImportanceDisplay, PruningPathDisplay, analyze
+from prunekit.analysis import (
+    CorrelationDisplay,
+    ImportanceDisplay,
+    PruningPathDisplay,
+    analyze,
+    analyze_compression,
+    style_table,
+)
 from prunekit.io import load, save
 from prunekit.network import PrunableNetwork
 from prunekit.pruner import TaylorPruner
@@ -22,7 +29,9 @@ __all__ = [
     "TaylorPruner",
     "TaylorPrunerCV",
     "analyze",
+    "analyze_compression",
     "exceptions",
     "load",
     "save",
+    "style_table",
 ]

@@ -1,6 +1,15 @@
 """Tables and displays of a network: what it costs, what could be pruned, what blocks the rest, what pruning did."""
 
 from prunekit.analysis._analyze import analyze
+from prunekit.analysis._compression import analyze_compression
 from prunekit.analysis._displays import CorrelationDisplay, ImportanceDisplay, PruningPathDisplay
+from prunekit.analysis._style import style_table
 
-__all__ = ["CorrelationDisplay", "ImportanceDisplay", "PruningPathDisplay", "analyze"]
+__all__ = [
+    "CorrelationDisplay",
+    "ImportanceDisplay",
+    "PruningPathDisplay",
+    "analyze",
+    "analyze_compression",
+    "style_table",
+]

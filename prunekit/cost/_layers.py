@@ -60,9 +60,29 @@ def layer_table(module: nn.Module, costs: CostModel, removed: NDArray[np.bool_])
     """
     builder = _Builder(module, costs, removed)
     table = pd.DataFrame([builder.row(path) for path in builder.layers()], columns=list(COLUMNS))
+    table.attrs["totals"] = totals(costs, removed)
+    return table
+
+
+def totals(costs: CostModel, removed: NDArray[np.bool_]) -> dict[str, dict[str, float]]:
+    """
+    Return what a network costs as a whole, with and without some units.
+
+    Parameters
+    ----------
+    costs : CostModel
+        Costs of the dense network.
+    removed : ndarray of bool, shape (n_units,)
+        Removed units.
+
+    Returns
+    -------
+    dict of str to dict of str to number
+        ``before``, ``after`` and ``reduction`` of ``params``, ``macs``, ``filters`` and ``memory_bytes``.
+    """
     before, after = costs.measure(np.zeros_like(removed)), costs.measure(removed)
     names = {"params": "params", "macs": "macs", "filters": "filters", "memory_bytes": "memory"}
-    table.attrs["totals"] = {
+    return {
         name: {
             "before": getattr(before, field),
             "after": getattr(after, field),
@@ -70,7 +90,6 @@ def layer_table(module: nn.Module, costs: CostModel, removed: NDArray[np.bool_])
         }
         for name, field in names.items()
     }
-    return table
 
 
 def _reduction(before: int, after: int) -> float:
