@@ -4,11 +4,13 @@ from importlib.metadata import PackageNotFoundError, version
 
 from prunekit import exceptions
 from prunekit.analysis import (
+    ComparisonDisplay,
     CorrelationDisplay,
     ImportanceDisplay,
     PruningPathDisplay,
     analyze,
     analyze_compression,
+    compare,
     style_table,
 )
 from prunekit.io import load, save
@@ -22,6 +24,7 @@ except PackageNotFoundError:  # a source tree that is not installed
     __version__ = "0+unknown"
 
 __all__ = [
+    "ComparisonDisplay",
     "CorrelationDisplay",
     "ImportanceDisplay",
     "PrunableNetwork",
@@ -30,6 +33,7 @@ __all__ = [
     "TaylorPrunerCV",
     "analyze",
     "analyze_compression",
+    "compare",
     "exceptions",
     "load",
     "save",

@@ -90,7 +90,7 @@ def analyze(network: Any, X: Any = None, *, level: Level = "layer", module: nn.M
 
     ``level="module"``, in the order of registration, from the network itself downwards: ``name``, ``type``, ``depth``
     (int64), ``num_layers`` (int64), and of the columns above those that are sums over the layers in the module, with
-    the reductions of these sums.
+    the reductions of these sums. A sum of ``memory_bytes`` is no peak: not all outputs are alive at the same time.
 
     ``level="unit"``, in the order of ``PrunableNetwork.units``, only those that may be removed or were:
 

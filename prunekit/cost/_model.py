@@ -220,6 +220,8 @@ class CostModel:
         """Ask once for all units that hold equally many indices of the same dimensions; 0 for those that are gone."""
         result = np.zeros(self.graph.n_units)
         left = np.flatnonzero(~removed)
+        if not left.size:
+            return result
         _, first, kind = np.unique(self._signature[left], return_index=True, return_inverse=True)
         order = np.argsort(kind, kind="stable")
         bounds = np.cumsum(np.bincount(kind, minlength=len(first)))[:-1]
