@@ -4,6 +4,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from prunekit import exceptions
 from prunekit.analysis import (
+    ComparisonDisplay,
     ConfusionChangeDisplay,
     CorrelationDisplay,
     HistoryDisplay,
@@ -11,6 +12,9 @@ from prunekit.analysis import (
     LayerReductionDisplay,
     PruningPathDisplay,
     analyze,
+    analyze_compression,
+    compare,
+    style_table,
 )
 from prunekit.io import load, save
 from prunekit.network import PrunableNetwork
@@ -23,6 +27,7 @@ except PackageNotFoundError:  # a source tree that is not installed
     __version__ = "0+unknown"
 
 __all__ = [
+    "ComparisonDisplay",
     "ConfusionChangeDisplay",
     "CorrelationDisplay",
     "HistoryDisplay",
@@ -33,7 +38,10 @@ __all__ = [
     "TaylorPruner",
     "TaylorPrunerCV",
     "analyze",
+    "analyze_compression",
+    "compare",
     "exceptions",
     "load",
     "save",
+    "style_table",
 ]

@@ -1,7 +1,10 @@
 """Tables and displays of a network: what it costs, what could be pruned, what blocks the rest, what pruning did."""
 
 from prunekit.analysis._analyze import analyze
+from prunekit.analysis._compare import compare
+from prunekit.analysis._compression import analyze_compression
 from prunekit.analysis._displays import (
+    ComparisonDisplay,
     ConfusionChangeDisplay,
     CorrelationDisplay,
     HistoryDisplay,
@@ -9,8 +12,10 @@ from prunekit.analysis._displays import (
     LayerReductionDisplay,
     PruningPathDisplay,
 )
+from prunekit.analysis._style import style_table
 
 __all__ = [
+    "ComparisonDisplay",
     "ConfusionChangeDisplay",
     "CorrelationDisplay",
     "HistoryDisplay",
@@ -18,4 +23,7 @@ __all__ = [
     "LayerReductionDisplay",
     "PruningPathDisplay",
     "analyze",
+    "analyze_compression",
+    "compare",
+    "style_table",
 ]

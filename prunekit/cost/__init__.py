@@ -2,7 +2,7 @@
 
 from prunekit.cost._latency import count_params, latency_ratio, measure_latency_ms, module_latency_us
 from prunekit.cost._latency_model import LatencyModel
-from prunekit.cost._layers import COLUMNS, layer_table
+from prunekit.cost._layers import COLUMNS, layer_table, totals
 from prunekit.cost._model import QUANTITIES, RESOURCES, CostModel, Costs, Quantity, Resource
 
 __all__ = [
@@ -19,4 +19,5 @@ __all__ = [
     "layer_table",
     "measure_latency_ms",
     "module_latency_us",
+    "totals",
 ]

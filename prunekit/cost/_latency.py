@@ -33,7 +33,7 @@ def measure_latency_ms(
     Returns
     -------
     DataFrame
-        One row a network with ``median_ms`` and ``iqr_ms``, the distance of the quartiles.
+        One row a network with ``median_ms``, the quartiles ``low_ms`` and ``high_ms``, and their distance ``iqr_ms``.
     """
     example = Inputs.of(inputs)
     times: dict[str, list[float]] = {name: [] for name in modules}
@@ -174,7 +174,7 @@ def _clock(module: nn.Module) -> Callable[[], float]:
 
 def _summary(values: Sequence[float]) -> dict[str, float]:
     low, median, high = np.percentile(values, [25, 50, 75])
-    return {"median_ms": float(median), "iqr_ms": float(high - low)}
+    return {"median_ms": float(median), "low_ms": float(low), "high_ms": float(high), "iqr_ms": float(high - low)}
 
 
 def count_params(module: nn.Module) -> int:

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -60,9 +60,29 @@ def layer_table(module: nn.Module, costs: CostModel, removed: NDArray[np.bool_])
     """
     builder = _Builder(module, costs, removed)
     table = pd.DataFrame([builder.row(path) for path in builder.layers()], columns=list(COLUMNS))
+    table.attrs["totals"] = totals(costs, removed)
+    return table
+
+
+def totals(costs: CostModel, removed: NDArray[np.bool_]) -> dict[str, dict[str, float]]:
+    """
+    Return what a network costs as a whole, with and without some units.
+
+    Parameters
+    ----------
+    costs : CostModel
+        Costs of the dense network.
+    removed : ndarray of bool, shape (n_units,)
+        Removed units.
+
+    Returns
+    -------
+    dict of str to dict of str to number
+        ``before``, ``after`` and ``reduction`` of ``params``, ``macs``, ``filters`` and ``memory_bytes``.
+    """
     before, after = costs.measure(np.zeros_like(removed)), costs.measure(removed)
     names = {"params": "params", "macs": "macs", "filters": "filters", "memory_bytes": "memory"}
-    table.attrs["totals"] = {
+    return {
         name: {
             "before": getattr(before, field),
             "after": getattr(after, field),
@@ -70,7 +90,6 @@ def layer_table(module: nn.Module, costs: CostModel, removed: NDArray[np.bool_])
         }
         for name, field in names.items()
     }
-    return table
 
 
 def _reduction(before: int, after: int) -> float:
@@ -89,8 +108,8 @@ class _Builder:
         self._kept = self._graph.kept_labels(removed)
         self._macs_before = costs.operation_macs(self._dense)
         self._macs_after = costs.operation_macs(self._kept)
-        self._parameters = dict(module.named_parameters())
-        self._buffers = dict(module.named_buffers())
+        self._parameters = _by_layer(name for name, _ in module.named_parameters())
+        self._buffers = _by_layer(name for name, _ in module.named_buffers())
 
     def layers(self) -> Iterator[str]:
         """Yield the dotted path of every layer."""
@@ -99,15 +118,15 @@ class _Builder:
         order += [path for path in found if path not in self._run.module_outputs]
         for path in order:
             layer = found[path]
-            owns = any(self._own(self._parameters, path)) or any(self._own(self._buffers, path))
+            owns = path in self._parameters or path in self._buffers
             if owns or not any(layer.children()) or self._macs_before.get(path, 0):
                 yield path
 
     def row(self, path: str) -> dict[str, Any]:
         """Return the row of a layer."""
-        learnables = self._sizes(self._own(self._parameters, path))
-        states = self._sizes(self._own(self._buffers, path))
-        before = sum(math.prod(self._costs.dense_shapes[name]) for name in self._own(self._parameters, path))
+        parameters, buffers = self._parameters.get(path, []), self._buffers.get(path, [])
+        learnables, states = self._sizes(parameters), self._sizes(buffers)
+        before = sum(math.prod(self._costs.dense_shapes[name]) for name in parameters)
         after = sum(math.prod(shape) for shape in learnables.values())
         size, layout, activation_bytes = self._activation(path)
         macs_before, macs = self._macs_before.get(path, 0), self._macs_after.get(path, 0)
@@ -115,7 +134,7 @@ class _Builder:
         kept = self._kept[producers]
         weight_bytes = sum(
             math.prod(self._costs.tensor_shape(name, self._kept)) * self._costs.item_bytes[name]
-            for name in (*self._own(self._parameters, path), *self._own(self._buffers, path))
+            for name in (*parameters, *buffers)
         )
         return {
             "name": path or self._costs.layer_types[path],
@@ -134,9 +153,6 @@ class _Builder:
             "memory_bytes": weight_bytes + activation_bytes,
             "blocked_by": self._reasons(producers),
         }
-
-    def _own(self, tensors: dict[str, Any], path: str) -> list[str]:
-        return [name for name in tensors if name.rpartition(".")[0] == path]
 
     def _sizes(self, names: list[str]) -> dict[str, tuple[int, ...]]:
         return {name.rpartition(".")[2]: self._costs.tensor_shape(name, self._kept) for name in names}
@@ -164,3 +180,11 @@ class _Builder:
         frozen = producers[self._graph.unit_of_label[producers] < 0]
         counts = Counter(str(self._graph.reason(int(label))) for label in frozen)
         return "; ".join(text for text, _ in counts.most_common())
+
+
+def _by_layer(names: Iterable[str]) -> dict[str, list[str]]:
+    """Return names of parameters or buffers by the dotted path of the layer that holds them."""
+    found: dict[str, list[str]] = {}
+    for name in names:
+        found.setdefault(name.rpartition(".")[0], []).append(name)
+    return found

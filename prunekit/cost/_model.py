@@ -52,6 +52,14 @@ class _Interval:
     last: int
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Part:
+    """What some units share of a cost that is a sum over such parts, given the labels that stay."""
+
+    units: NDArray[np.int64]
+    cost: Callable[[NDArray[np.bool_]], float]
+
+
 class CostModel:
     """
     Costs of a traced network for any set of removed units.
@@ -165,6 +173,11 @@ class CostModel:
         ndarray of float, shape (n_units,)
             As in `Costs`; 0 for units that are gone.
         """
+        if resource == "params":
+            return self._savings_of_parts(self._parameter_parts(), removed)
+        if resource == "macs":
+            saved = self._savings_of_parts(self._contraction_parts(), removed)
+            return saved / (self.graph.trace.batch_size or 1)
         return self.savings_of(lambda without: self.of(resource, without), removed)
 
     def savings_of(self, cost: Callable[[NDArray[np.bool_]], float], removed: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -183,15 +196,59 @@ class CostModel:
         ndarray of float, shape (n_units,)
             As the cost is; 0 for units that are gone.
         """
-        result = np.zeros(self.graph.n_units)
         before = cost(removed)
+        return self._over_kinds(removed, lambda unit, without: before - cost(without))
+
+    def _savings_of_parts(self, parts: list[_Part], removed: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """Return what the removal of each unit alone would save of a sum; only the parts that hold it are looked at."""
+        kept = self.graph.kept_labels(removed)
+        before = [part.cost(kept) for part in parts]
+        holding: dict[int, list[int]] = {}
+        for number, part in enumerate(parts):
+            for unit in part.units.tolist():
+                holding.setdefault(unit, []).append(number)
+
+        def saved(unit: int, without: NDArray[np.bool_]) -> float:
+            left = self.graph.kept_labels(without)
+            return sum(before[number] - parts[number].cost(left) for number in holding.get(unit, ()))
+
+        return self._over_kinds(removed, saved)
+
+    def _over_kinds(
+        self, removed: NDArray[np.bool_], saved: Callable[[int, NDArray[np.bool_]], float]
+    ) -> NDArray[np.float64]:
+        """Ask once for all units that hold equally many indices of the same dimensions; 0 for those that are gone."""
+        result = np.zeros(self.graph.n_units)
         left = np.flatnonzero(~removed)
+        if not left.size:
+            return result
         _, first, kind = np.unique(self._signature[left], return_index=True, return_inverse=True)
-        for number, unit in enumerate(left[first].tolist()):
+        order = np.argsort(kind, kind="stable")
+        bounds = np.cumsum(np.bincount(kind, minlength=len(first)))[:-1]
+        for unit, same in zip(left[first].tolist(), np.split(left[order], bounds), strict=True):
             without = removed.copy()
             without[unit] = True
-            result[left[kind == number]] = before - cost(without)
+            result[same] = saved(unit, without)
         return result
+
+    def _parameter_parts(self) -> list[_Part]:
+        def part(name: str) -> _Part:
+            labels = [np.arange(own.start, own.stop) for own in self._axes.get(name, {}).values()]
+            return _Part(self._units_among(labels), lambda kept: math.prod(self.tensor_shape(name, kept)))
+
+        return [part(name) for name in self._parameters]
+
+    def _contraction_parts(self) -> list[_Part]:
+        def part(record: OperationRecord) -> _Part:
+            tensors = (*record.inputs, *record.outputs)
+            labels = [factor.numpy().ravel() for tensor in tensors for factor in self.graph.trace.store[tensor]]
+            return _Part(self._units_among(labels), lambda kept: self._macs_of(record, kept))
+
+        return [part(record) for record in self._contractions]
+
+    def _units_among(self, labels: list[NDArray[np.int64]]) -> NDArray[np.int64]:
+        units = self.graph.unit_of_label[np.concatenate(labels)] if labels else np.zeros(0, dtype=np.int64)
+        return np.unique(units[units >= 0])
 
     @cached_property
     def _signature(self) -> NDArray[np.float64]:
@@ -218,10 +275,14 @@ class CostModel:
         """Return multiply-adds for one sample by the dotted path of the module that runs them."""
         totals: dict[str, float] = {}
         for record in self._contractions:
-            shape = contracted_shape(record, lambda tensor: self.graph.kept_shape(tensor, kept))
-            totals[record.module] = totals.get(record.module, 0) + math.prod(shape) * record.repeats
+            totals[record.module] = totals.get(record.module, 0) + self._macs_of(record, kept)
         batch = self.graph.trace.batch_size or 1
         return {module: round(total) // batch for module, total in totals.items()}
+
+    def _macs_of(self, record: OperationRecord, kept: NDArray[np.bool_]) -> float:
+        """Return the multiply-adds of an operation for the whole batch of the run."""
+        shape = contracted_shape(record, lambda tensor: self.graph.kept_shape(tensor, kept))
+        return float(math.prod(shape) * record.repeats)
 
     def operation_elements(self, kept: NDArray[np.bool_]) -> dict[str, int]:
         """Return the elements that operations make in the run, by the dotted path of the module that runs them."""

@@ -1,0 +1,105 @@
+"""What a user gives for a network: nets around modules, and data as example inputs."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.base import clone
+from sklearn.frozen import FrozenEstimator
+from skorch.callbacks import InputShapeSetter
+from torch import nn
+from torch.utils.data import Dataset, default_collate
+
+from prunekit._random import preserve_rng
+from prunekit.exceptions import ParameterError, ParameterTypeError
+from prunekit.surgery import check_module
+from prunekit.tracing import Inputs
+
+_NUM_EXAMPLES = 2
+"""Number of samples of a larger set that a network is traced with."""
+
+
+def is_net(network: Any) -> bool:
+    """Return whether something is a skorch net."""
+    return hasattr(network, "get_params_for") and not isinstance(network, nn.Module | type)
+
+
+def is_pruner(network: Any) -> bool:
+    """Return whether something is a pruner over an estimator, fitted or not; they are known on a higher floor only."""
+    return all(hasattr(network, name) for name in ("analyze", "fit", "estimator")) and not isinstance(network, type)
+
+
+def unfrozen(estimator: Any) -> Any:
+    """Return what is inside of `FrozenEstimator`, anything else as it is."""
+    while isinstance(estimator, FrozenEstimator):
+        estimator = estimator.estimator
+    return estimator
+
+
+def module_of(network: Any, X: Any, owner: str) -> nn.Module:
+    """
+    Return the module of a net, or the module itself.
+
+    A net that is not initialized is copied and the copy initialized, so that it stays as it is, as random states do.
+    """
+    if not is_net(network):
+        return check_module(network)
+    if hasattr(network, "module_"):
+        return check_module(network.module_)
+    with preserve_rng(None if network.device is None else torch.device(network.device)):
+        try:
+            duplicate = clone(network).set_params(verbose=0).initialize()
+            for _, callback in duplicate.callbacks_:
+                if isinstance(callback, InputShapeSetter):
+                    callback.on_train_begin(duplicate, X=X, y=None)
+        except Exception as exc:
+            raise ParameterError(
+                f"The 'network' parameter of {owner} must be a net that can be initialized. "
+                f"Got {type(network).__name__}, with which that raises {type(exc).__name__}: {exc} instead. "
+                "Call initialize() or fit() first."
+            ) from exc
+    return check_module(duplicate.module_)
+
+
+def example_inputs(X: Any, module: nn.Module, owner: str) -> Inputs:
+    """Return example inputs with arrays as tensors of the network's own data type and device."""
+    if X is None:
+        raise ParameterTypeError(f"The 'X' parameter of {owner} must hold example inputs. Got None instead.")
+    return Inputs.of(as_tensors(X, module, _NUM_EXAMPLES))
+
+
+def as_tensors(X: Any, module: nn.Module, limit: int | None = None) -> Any:
+    """
+    Return data as a network takes them.
+
+    Parameters
+    ----------
+    X : array, Tensor, DataFrame, Dataset, tuple, list or Mapping
+        The data; a data frame is one array, of the items of a data set that are tuples the first entry counts.
+    module : Module
+        The network.
+    limit : int, default=None
+        How many samples of arrays and data sets to take; tensors are taken as they are.
+
+    Returns
+    -------
+    object
+        Tensors of the network's device, floating ones of its data type, in the same nest.
+    """
+    if isinstance(X, Dataset):
+        size = len(X) if limit is None else min(limit, len(X))  # type: ignore[arg-type]
+        items = [X[number] for number in range(size)]
+        return as_tensors(default_collate([item[0] if isinstance(item, tuple) else item for item in items]), module)
+    if isinstance(X, dict):
+        return {key: as_tensors(value, module, limit) for key, value in X.items()}
+    if isinstance(X, tuple | list):
+        return tuple(as_tensors(value, module, limit) for value in X)
+    if hasattr(X, "to_numpy"):
+        X = X.to_numpy()
+    if not isinstance(X, np.ndarray):
+        return X
+    parameter = next(module.parameters(), torch.empty(0))
+    tensor = torch.from_numpy(np.array(X[:limit]))
+    if tensor.is_floating_point() and parameter.is_floating_point():
+        tensor = tensor.to(parameter.dtype)
+    return tensor.to(parameter.device)
