@@ -7,6 +7,7 @@ from prunekit.analysis import CorrelationDisplay, ImportanceDisplay, PruningPath
 from prunekit.io import load, save
 from prunekit.network import PrunableNetwork
 from prunekit.pruner import TaylorPruner
+from prunekit.reporting import report
 from prunekit.search import TaylorPrunerCV
 
 try:
@@ -24,5 +25,6 @@ __all__ = [
     "analyze",
     "exceptions",
     "load",
+    "report",
     "save",
 ]
