@@ -7,12 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from prunekit.reporting._content import Importances, ReportContent
+from prunekit.reporting._content import RESOURCE_WORDS, Importances, ReportContent
 
 _MOST_POINTS = 200
 """Units of a layer that are drawn; of more, quantiles stand for all."""
 
 _ROW = 22.0
+_LETTERS = 36
 
 FloatArray = NDArray[np.float64]
 
@@ -95,8 +96,8 @@ class Strip:
 
     Parameters
     ----------
-    name : str
-        The layer.
+    name, short : str
+        The layer, and as much of its name as there is room for.
     at : float
         Vertical position in the drawing.
     kept, removed : str
@@ -106,6 +107,7 @@ class Strip:
     """
 
     name: str
+    short: str
     at: float
     kept: str
     removed: str
@@ -121,8 +123,8 @@ class StripPlot:
 
     Parameters
     ----------
-    width, height : float
-        Size of the drawing.
+    width, height, left : float
+        Size of the drawing, and where the axis begins.
     ticks : list of Tick
         Ticks of the axis.
     strips : list of Strip
@@ -135,6 +137,7 @@ class StripPlot:
 
     width: float
     height: float
+    left: float
     ticks: list[Tick]
     strips: list[Strip]
     is_thinned: bool
@@ -162,7 +165,7 @@ def plot_path(content: ReportContent) -> PathPlot | None:
     shown = history[np.isfinite(history[column]) & np.isfinite(history["reduction"])]
     if not len(shown):
         return None
-    left, right, top, bottom = 64.0, 624.0, 14.0, 270.0
+    left, right, top, bottom = 64.0, 612.0, 14.0, 270.0
     x, y = shown["reduction"].to_numpy(dtype=float), shown[column].to_numpy(dtype=float)
     threshold = content.threshold if column == "score" else None
     x_max = max(x.max(), content.target or 0.0, 0.01)
@@ -172,10 +175,10 @@ def plot_path(content: ReportContent) -> PathPlot | None:
     y_low, y_high = min(y_values[0], y.min(), *lines), max(y_values[-1], y.max(), *lines)
 
     def across(value: float) -> float:
-        return round(left + (right - left) * (value - x_low) / (x_high - x_low), 2)
+        return round(float(left + (right - left) * (value - x_low) / (x_high - x_low)), 2)
 
     def up(value: float) -> float:
-        return round(bottom - (bottom - top) * (value - y_low) / (y_high - y_low), 2)
+        return round(float(bottom - (bottom - top) * (value - y_low) / (y_high - y_low)), 2)
 
     measure = "Validation score" if column == "score" else "Training loss"
     texts = [
@@ -192,7 +195,7 @@ def plot_path(content: ReportContent) -> PathPlot | None:
         bottom,
         [Tick(across(value), f"{100 * value:g} %") for value in x_values],
         [Tick(up(value), f"{value:.6g}") for value in y_values],
-        f"Reduction of {content.resource}",
+        f"Reduction of {RESOURCE_WORDS.get(content.resource, content.resource)}",
         measure,
         " ".join(f"{mark.x},{mark.y}" for mark in kept),
         kept,
@@ -233,7 +236,7 @@ def plot_importances(importances: Importances | None) -> StripPlot | None:
     low, high = float(squeeze(values).min()), float(squeeze(values).max())
     if low == high:
         low, high = low - 1.0, high + 1.0
-    left, right, top = 8.0, 560.0, 8.0
+    left, right, top = 390.0, 1076.0, 4.0
 
     def across(value: FloatArray) -> FloatArray:
         placed: FloatArray = left + (right - left) * (squeeze(value) - low) / (high - low)
@@ -243,11 +246,14 @@ def plot_importances(importances: Importances | None) -> StripPlot | None:
     for row, layer in enumerate(dict.fromkeys(importances.layers.tolist())):
         own = importances.layers == layer
         at = top + _ROW * (row + 0.5)
-        kept, removed = (importances.values[own & scored & side] for side in (importances.support, ~importances.support))
+        kept, removed = (
+            importances.values[own & scored & side] for side in (importances.support, ~importances.support)
+        )
         is_thinned |= max(kept.size, removed.size) > _MOST_POINTS
         strips.append(
             Strip(
                 layer,
+                layer if len(layer) <= _LETTERS else f"…{layer[1 - _LETTERS :]}",
                 at,
                 _dots(across(_thin(kept)), at - 3.5),
                 _dots(across(_thin(removed)), at + 3.5),
@@ -266,7 +272,7 @@ def plot_importances(importances: Importances | None) -> StripPlot | None:
         if left - 1 <= at <= right + 1
     ]
     height = top + _ROW * len(strips) + 4
-    return StripPlot(right + 8, height, _apart(ticks), strips, is_thinned, importances.criterion)
+    return StripPlot(right + 24, height, left, _apart(ticks), strips, is_thinned, importances.criterion)
 
 
 def nice_ticks(low: float, high: float, most: int = 6) -> list[float]:
@@ -291,7 +297,7 @@ def nice_ticks(low: float, high: float, most: int = 6) -> list[float]:
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(factor * power for factor in (1.0, 2.0, 5.0, 10.0) if factor * power >= rough)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    return [round(number * step, 12) for number in range(first, last + 1)]
+    return [float(f"{number * step:.12g}") for number in range(first, last + 1)]
 
 
 def _apart(ticks: Sequence[Tick], least: float = 44.0) -> list[Tick]:

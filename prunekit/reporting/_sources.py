@@ -14,6 +14,7 @@ from prunekit.cost import CostModel, layer_table
 from prunekit.exceptions import NothingToPruneError, ParameterTypeError
 from prunekit.network import PrunableNetwork
 from prunekit.reporting._content import (
+    RESOURCE_WORDS,
     STOP_REASONS,
     Importances,
     NetworkMap,
@@ -117,11 +118,11 @@ def _of_network(network: PrunableNetwork, title: str | None) -> ReportContent:
     scored = bool(network.num_scored)
     return ReportContent(
         title=title or name,
-        subject=f"{name} with {removed:,} of {len(network.support):,} units removed.",
+        subject=f"{name} in a training loop, {'with units removed' if removed else 'with nothing removed so far'}.",
         table=table,
         totals=table.attrs["totals"],
         is_pruned=bool(removed),
-        facts={"Units left": f"{network.num_prunables:,} can still be removed"},
+        facts={"Units removed": f"{removed:,} of {len(network.support):,}"},
         network=map_network(network.graph, network.module),
         importances=Importances(
             np.asarray(network.importances, dtype=np.float64),
@@ -156,7 +157,7 @@ def _of_pruner(pruner: Any, X: Any, title: str | None) -> ReportContent:
         is_pruned=True,
         facts=path_facts(pruner.history_, pruner.stop_reason_, pruner.n_iterations_, pruner.reduction_of),
         network=network,
-        no_network="Connections between layers are drawn where report is given example inputs: report(pruner, path, X).",
+        no_network="Connections between layers are drawn where report gets example inputs: report(pruner, path, X).",
         history=pruner.history_,
         resource=pruner.reduction_of,
         baseline=_finite(pruner.baseline_score_),
@@ -197,10 +198,11 @@ def path_facts(history: pd.DataFrame, stop_reason: str, n_iterations: int, resou
     facts = {"Stop reason": STOP_REASONS.get(stop_reason, stop_reason), "Iterations": f"{n_iterations:,}"}
     held = history[history["held"].astype(bool)] if len(history) else history
     if len(held) and np.isfinite(held["score"].iloc[-1]):
-        facts["Validation score before"] = f"{held['score'].iloc[0]:.4f}"
-        facts["Validation score after"] = f"{held['score'].iloc[-1]:.4f}"
+        facts["Validation score"] = f"{held['score'].iloc[0]:.4f} before, {held['score'].iloc[-1]:.4f} after"
     if len(held):
-        facts[f"Reduction of {resource}"] = f"{100 * held['reduction'].iloc[-1]:.1f} %"
+        facts["Reduction reached"] = (
+            f"{100 * held['reduction'].iloc[-1]:.1f} % of {RESOURCE_WORDS.get(resource, resource)}"
+        )
     return facts
 
 

@@ -118,14 +118,22 @@ def make_cards(content: ReportContent) -> list[Card]:
         before, after = total["before"], total["after"]
         change = change_text(total["reduction"]) if content.is_pruned else ""
         cards.append(
-            Card(name, shown(after), shown(before) if content.is_pruned else "", change, after / before if before else 1.0)
+            Card(
+                name,
+                shown(after),
+                shown(before) if content.is_pruned else "",
+                change,
+                after / before if before else 1.0,
+            )
         )
     return cards
 
 
 def layer_columns(is_pruned: bool) -> list[Column]:
     """Return the columns of the layer table."""
-    changes = [Column("Change of parameters", True, "Fraction of the layer's parameters that is gone")] if is_pruned else []
+    changes = (
+        [Column("Change of parameters", True, "Fraction of the layer's parameters that is gone")] if is_pruned else []
+    )
     macs = [Column("Change of multiply-adds", True, "Fraction of its multiply-adds that is gone")] if is_pruned else []
     return [
         Column("Layer", help="Dotted name of the module"),
@@ -174,7 +182,9 @@ def script_data(content: ReportContent, columns: list[Column], rows: list[list[C
     """Return what the script draws the graph from."""
     network = content.network
     table = content.table
-    before = [_before(int(n), float(r)) for n, r in zip(table["num_learnables"], table["learnables_reduction"], strict=True)]
+    before = [
+        _before(int(n), float(r)) for n, r in zip(table["num_learnables"], table["learnables_reduction"], strict=True)
+    ]
     data: dict[str, Any] = {
         "pruned": content.is_pruned,
         "columns": [column.heading for column in columns],
@@ -208,12 +218,14 @@ def script_data(content: ReportContent, columns: list[Column], rows: list[list[C
 
 
 def _network_data(network: NetworkMap) -> dict[str, Any]:
-    names = list(dict.fromkeys([*network.coupling.together, *(one for own in network.coupling.along.values() for one in own)]))
+    names = list(
+        dict.fromkeys([*network.coupling.together, *(one for own in network.coupling.along.values() for one in own)])
+    )
     number_of = {name: number for number, name in enumerate(names)}
     sets: dict[tuple[int, ...], int] = {}
 
     def listed(coupled: dict[str, tuple[str, ...]]) -> dict[str, int]:
-        """Number the sets, which many layers have in common once a layer counts as coupled with itself."""
+        """Return numbers of sets, which many layers share once a layer counts as coupled with itself."""
         return {
             name: sets.setdefault(tuple(sorted({number_of[name], *(number_of[one] for one in own)})), len(sets))
             for name, own in coupled.items()

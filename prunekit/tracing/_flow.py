@@ -63,7 +63,7 @@ class Coupling:
     together : dict of str to tuple of str
         Layers whose filters are in the same units, as at the two ends of a residual connection.
     along : dict of str to tuple of str
-        Layers that lose entries or inputs with the filters, such as the batch norm and the next convolution.
+        Other layers that lose entries or inputs with the filters, such as the batch norm and the next convolution.
     """
 
     together: dict[str, tuple[str, ...]]
@@ -83,8 +83,8 @@ def data_flow(trace: Trace) -> Flow:
     -------
     Flow
         A layer that is called several times has a node for each call, unless the calls follow each other directly.
-        Operations between modules that read one node only, such as a flatten, are part of the edge. A layer that returns
-        its input, as dropout does, stands before everything that reads it.
+        Operations between modules that read one node only, such as a flatten, are part of the edge. A layer that
+        returns its input, as dropout does, stands before everything that reads it.
     """
     return _FlowBuilder(trace.runs[0], trace.store).build()
 
@@ -108,12 +108,12 @@ class _FlowBuilder:
         idle = self._idle_layers()
         for path in idle.get(-1, ()):
             self._pass_through(path)
-        before = ""
+        before: str | None = None
         for number, record in enumerate(self._run.operations):
             sources = dict.fromkeys(self._sources(record.inputs))
             target: int | None
             if record.module in self._leaves:
-                again = record.module == before and self._nodes[-1].module == record.module
+                again = record.module == before and self._nodes[-1].kind == "layer"
                 target = len(self._nodes) - 1 if again else self._layer(record.module)
             elif len(sources) > 1:
                 label = record.name.split(".")[1].strip("_")
@@ -208,7 +208,10 @@ def coupled_layers(graph: UnitGraph) -> Coupling:
             rows[is_producer].append(np.full(found.size, number_of[axis.tensor.rpartition(".")[0]]))
     makers, readers = (
         sparse.csr_array(
-            (np.ones(sum(map(len, rows[side])), dtype=np.int32), (np.concatenate(rows[side]), np.concatenate(columns[side]))),
+            (
+                np.ones(sum(map(len, rows[side])), dtype=np.int32),
+                (np.concatenate(rows[side]), np.concatenate(columns[side])),
+            ),
             shape=shape,
         )
         for side in (True, False)
@@ -228,7 +231,12 @@ def coupled_layers(graph: UnitGraph) -> Coupling:
             for row, layer in enumerate(layers)
         }
 
-    return Coupling(together=others(makers), along=others(readers))
+    together = others(makers)
+    shared = {layer: frozenset(found) for layer, found in together.items()}
+    along = {
+        layer: tuple(other for other in found if other not in shared[layer]) for layer, found in others(readers).items()
+    }
+    return Coupling(together, along)
 
 
 def _ends_of_prefixes(path: str) -> list[int]:

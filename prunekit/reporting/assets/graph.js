@@ -105,6 +105,7 @@
   // -- words -------------------------------------------------------------------------------------------------------
   const percent = (share) => `${(100 * share).toFixed(share > 0.9995 || share < 0.0005 ? 0 : 1)} %`;
   const shorten = (text, most = LETTERS) => (text.length > most ? `…${text.slice(1 - most)}` : text);
+  const shortenEnd = (text, most) => (text.length > most ? `${text.slice(0, most - 1)}…` : text);
   const typeOf = (item) => data.types[item.path] ?? "";
   const nameOf = (item) => {
     if (item.kind === "operation") return `${item.label} in ${item.path || "the network"}`;
@@ -120,15 +121,20 @@
   const shadeOf = (share) => (share === null || share < 0.0005 ? 0 : Math.min(4, Math.ceil(share * 4 - 1e-9)));
   const changeOf = (item) => {
     if (item.share === null) return item.idle ? "did not run" : "";
-    return data.pruned ? (item.share < 0.0005 ? "0 %" : `−${percent(item.share)}`) : `${percent(item.share)} prunable`;
+    return data.pruned ? (item.share < 0.0005 ? "0 %" : `−${percent(item.share)}`) : `${percent(item.share)} can go`;
   };
-  const secondOf = (item) => [shorten(typeOf(item), 17), changeOf(item)].filter(Boolean).join(" · ");
+  // The type gives way to the number.
+  function secondOf(item, most) {
+    const change = changeOf(item);
+    return [shortenEnd(typeOf(item), Math.max(6, most - (change ? change.length + 3 : 0))), change].filter(Boolean).join(" · ");
+  }
 
   function sizeOf(item) {
     if (item.kind === "input" || item.kind === "output") return { width: 84, height: 26 };
     if (item.kind === "operation") return { width: Math.max(56, 24 + 7.4 * item.label.length), height: 26 };
-    return { width: 196, height: 42 };
+    return { width: 204, height: 42 };
   }
+  const headingWidth = (group) => 56 + 7.6 * shorten(labelOf(group)).length + 6.9 * secondOf(group, 30).length;
 
   // -- drawing -----------------------------------------------------------------------------------------------------
   function draw_(tag, attributes, ...children) {
@@ -170,9 +176,9 @@
     if (item.children && !box.open) element.append(draw_("rect", { class: "behind", x: x + 4, y: y + 4, width: box.width, height: box.height, rx: 8 }));
     element.append(draw_("rect", { class: "box", x, y, width: box.width, height: box.height, rx: small ? 13 : 8 }));
     if (box.open) {
-      element.append(draw_("text", { x: x + 34, y: y + 19 },
+      element.append(draw_("text", { class: "heading", x: x + 34, y: y + 19 },
         draw_("tspan", { class: "name" }, shorten(labelOf(item))),
-        draw_("tspan", { class: "second", dx: 8 }, shorten(secondOf(item), 30))), toggleSign(box, x + 8, y + 6));
+        draw_("tspan", { class: "second", dx: 8 }, secondOf(item, 30))), toggleSign(box, x + 8, y + 6));
     } else if (small) {
       element.append(draw_("text", { x: box.x, y: box.y + 4.5, "text-anchor": "middle" }, item.label));
     } else {
@@ -180,7 +186,7 @@
       const inset = item.children ? 34 : 11;
       element.append(
         draw_("text", { class: "name", x: x + inset, y: y + 17 }, shorten(labelOf(item), item.children ? 21 : LETTERS)),
-        draw_("text", { class: "second", x: x + inset, y: y + 33 }, mark + shorten(secondOf(item), item.children ? 26 : 30)));
+        draw_("text", { class: "second", x: x + inset, y: y + 33 }, mark + secondOf(item, (item.children ? 26 : 30) - mark.length)));
       if (item.children) element.append(toggleSign(box, x + 9, y + 12));
     }
     const why = item.children ? "" : item.all.map((row) => row.blocked).filter(Boolean).join("; ");
@@ -189,18 +195,20 @@
   }
 
   function redraw() {
-    const placed = layout.arrange(tree, tree.root, (group) => open.has(group), sizeOf);
+    const placed = layout.arrange(tree, tree.root, (group) => open.has(group), sizeOf, headingWidth);
     const svg = draw_("svg", { viewBox: `0 0 ${placed.width} ${placed.height}` });
     svg.append(draw_("defs", {}, draw_("marker", { id: "tip", viewBox: "0 0 8 8", refX: 7, refY: 4, markerWidth: 7, markerHeight: 7, orient: "auto", markerUnits: "userSpaceOnUse" }, draw_("path", { class: "arrowhead", d: "M0 0L8 4L0 8z" }))));
+    for (const box of placed.boxes) {
+      const { x, y, width, height, item } = box;
+      if (box.open) svg.append(draw_("rect", { class: "frame", "data-id": item.id, x: x - width / 2, y: y - height / 2, width, height, rx: 8 }));
+    }
     const elements = new Map(placed.boxes.map((box) => [box.item.id, drawBox(box)]));
     const lines = placed.lines.map((line) => {
       const path = draw_("path", { class: "edge", d: curve(line.points) });
       if (line.ends === "arrow") path.setAttribute("marker-end", "url(#tip)");
       return { ...line, path };
     });
-    for (const box of placed.boxes) if (box.open) svg.append(elements.get(box.item.id));
-    svg.append(...lines.map((line) => line.path));
-    for (const box of placed.boxes) if (!box.open) svg.append(elements.get(box.item.id));
+    svg.append(...lines.map((line) => line.path), ...placed.boxes.map((box) => elements.get(box.item.id)));
     drawn = { ...placed, svg, elements, lines, boxOf: new Map(placed.boxes.map((box) => [box.item.id, box])) };
     const order = placed.boxes.map((box) => box.item);
     drawn.order = order;
@@ -494,5 +502,6 @@
 
   openToBegin();
   redraw();
+  view.parentElement.style.height = `clamp(420px, ${Math.ceil(drawn.height) + 24}px, max(440px, 78vh))`;
   view.scrollLeft = (view.scrollWidth - view.clientWidth) / 2;
 })();

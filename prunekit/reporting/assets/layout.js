@@ -59,7 +59,7 @@ const layout = (() => {
   }
 
   // Returns {width, height, boxes, lines}: boxes with centre and size, modules before what is in them.
-  function arrange(tree, group, isOpen, sizeOf) {
+  function arrange(tree, group, isOpen, sizeOf, headingWidth) {
     const isRoot = group === tree.root;
     const items = [];
     const numberOf = new Map();
@@ -68,7 +68,7 @@ const layout = (() => {
     if (!isRoot) add({ id: IN, width: 2, height: 2 });
     for (const child of group.children) {
       if (child.children && isOpen(child)) {
-        const own = arrange(tree, child, isOpen, sizeOf);
+        const own = arrange(tree, child, isOpen, sizeOf, headingWidth);
         inner.set(child.id, own);
         add({ id: child.id, item: child, width: own.width, height: own.height });
       } else add({ id: child.id, item: child, ...sizeOf(child) });
@@ -95,7 +95,7 @@ const layout = (() => {
     const dx = -left;
     const dy = isRoot ? PAD : HEAD;
     const bottom = Math.max(...items.map((item, i) => at[i].y + item.height / 2));
-    const width = Math.max(right - left, isRoot ? 0 : sizeOf(group).width + 2 * PAD);
+    const width = Math.max(right - left, isRoot ? 0 : headingWidth(group));
     const shift = dx + (width - (right - left)) / 2;
     const height = bottom + dy + (isRoot ? PAD : 8);
     const boxes = [], lines = [];
@@ -119,8 +119,8 @@ const layout = (() => {
       const last = points.length - 1;
       if (items[a].ports) points[0] = { x: items[a].ports.out, y: at[a].y + dy + items[a].height / 2 };
       if (items[b].ports) points[last] = { x: items[b].ports.in, y: at[b].y + dy - items[b].height / 2 };
-      if (items[a].id === IN) points[0] = { x: ports.in, y: 0 };
       if (items[b].id === OUT) points[last] = { x: ports.out, y: height };
+      if (items[a].id === IN) points.splice(0, 1, { x: ports.in, y: 0 }, { x: ports.in, y: dy - 4 }); // past the heading
       lines.push({ edges: link.edges, points, ends: items[b].id === OUT || items[b].ports ? "through" : "arrow" });
     });
     return { width, height, boxes, lines, ports: { in: ports[IN] ?? width / 2, out: ports[OUT] ?? width / 2 } };

@@ -32,10 +32,12 @@ const page = (() => {
     const column = headings.indexOf(heading);
     const isNumber = heading.classList.contains("number");
     const before = heading.getAttribute("aria-sort");
-    // Numbers are looked at from the largest down, names from A on.
-    const down = before ? before === "ascending" : isNumber;
+    // Numbers are looked at from the largest down, names from A on; the third click brings the first order back.
+    const sides = isNumber ? ["descending", "ascending", null] : ["ascending", "descending", null];
+    const side = sides[before ? sides.indexOf(before) + 1 : 0];
     for (const other of headings) other.removeAttribute("aria-sort");
-    heading.setAttribute("aria-sort", down ? "descending" : "ascending");
+    if (side) heading.setAttribute("aria-sort", side);
+    const sign = side === null ? 0 : side === "descending" ? -1 : 1;
     const value = (row) => {
       const text = row.children[column].dataset.value;
       const number = Number(text);
@@ -45,7 +47,7 @@ const page = (() => {
       typeof a === "number" && typeof b === "number" ? a - b : String(a).localeCompare(String(b), "en", { numeric: true });
     const body = table.tBodies[0];
     const rows = [...body.rows].map((row) => [value(row), Number(row.dataset.row), row]);
-    rows.sort((a, b) => (down ? -1 : 1) * compare(a[0], b[0]) || a[1] - b[1]);
+    rows.sort((a, b) => sign * compare(a[0], b[0]) || a[1] - b[1]);
     body.append(...rows.map((entry) => entry[2]));
   }
 
