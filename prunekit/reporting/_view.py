@@ -134,7 +134,7 @@ def layer_columns(is_pruned: bool) -> list[Column]:
     changes = (
         [Column("Change of parameters", True, "Fraction of the layer's parameters that is gone")] if is_pruned else []
     )
-    macs = [Column("Change of multiply-adds", True, "Fraction of its multiply-adds that is gone")] if is_pruned else []
+    macs = [Column("Change of MACs", True, "Fraction of its multiply-adds that is gone")] if is_pruned else []
     return [
         Column("Layer", help="Dotted name of the module"),
         Column("Type", help="Its class"),
@@ -143,7 +143,7 @@ def layer_columns(is_pruned: bool) -> list[Column]:
         Column("Prunable", True, "Filters that could still go"),
         Column("Parameters", True),
         *changes,
-        Column("Multiply-adds", True, "For one sample"),
+        Column("MACs", True, "Multiply-adds for one sample"),
         *macs,
         Column("Memory", True, "Bytes of the weights and of the output for one sample"),
         Column("Blocked by", help="Why the other filters cannot go"),

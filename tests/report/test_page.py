@@ -59,7 +59,7 @@ def test_search_selects_a_layer_and_shows_its_numbers(pages, show):
     assert text.startswith("stages.1.1\n")
     assert f"Filters\n{row['num_filters']} / {before}" in text
     assert f"Parameters\n{row['num_learnables']:,}" in text
-    assert f"Multiply-adds\n{row['macs']:,}" in text
+    assert f"MACs\n{row['macs']:,}" in text
     assert classes_of(page, "selected") == {"stages.1.1"}
     assert page.find_element("css selector", "#layers-table tr.selected th").text == "stages.1.1"
 
@@ -85,7 +85,7 @@ def test_blocked_layers_tell_why(pages, show):
     assert classes_of(page, "blocked") == {"conv", "last"}
     node_of(page, "conv").click()
     assert "⊘ Blocked by: group norm with one group normalises over all channels together" in details(page)
-    assert "0 % can go" in node_of(page, "conv").text
+    assert "0 % prunable" in node_of(page, "conv").text
 
 
 def test_collapse_and_expand_a_module(pages, show):

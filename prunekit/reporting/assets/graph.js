@@ -7,9 +7,9 @@
 
   const SVG = "http://www.w3.org/2000/svg";
   const LETTERS = 25; // of a name in a box
-  const MOST_OPEN = 60; // boxes to begin with
+  const MOST_OPEN = 80; // boxes to begin with
   const SHADES = ["none", "up to 25 %", "25 to 50 %", "50 to 75 %", "more than 75 %"];
-  const WHAT = data.pruned ? "parameters removed" : "filters that could go";
+  const WHAT = data.pruned ? "parameters removed" : "prunable filters";
   const rowOf = new Map(data.rows.map((row, number) => [row.name, number]));
 
   // -- the tree of modules -----------------------------------------------------------------------------------------
@@ -87,13 +87,13 @@
 
   function openToBegin() {
     let count = tree.root.children.length;
-    const queue = [...tree.root.children];
-    while (queue.length) {
-      const group = queue.shift();
-      if (!group.children || count + group.children.length > MOST_OPEN) continue;
-      open.add(group);
-      count += group.children.length;
-      queue.push(...group.children);
+    let level = tree.root.children.filter((item) => item.children);
+    while (level.length) { // modules of one depth all alike
+      const inside = level.flatMap((group) => group.children);
+      count += inside.length;
+      if (count > MOST_OPEN) return;
+      for (const group of level) open.add(group);
+      level = inside.filter((item) => item.children);
     }
   }
 
@@ -121,7 +121,7 @@
   const shadeOf = (share) => (share === null || share < 0.0005 ? 0 : Math.min(4, Math.ceil(share * 4 - 1e-9)));
   const changeOf = (item) => {
     if (item.share === null) return item.idle ? "did not run" : "";
-    return data.pruned ? (item.share < 0.0005 ? "0 %" : `−${percent(item.share)}`) : `${percent(item.share)} can go`;
+    return data.pruned ? (item.share < 0.0005 ? "0 %" : `−${percent(item.share)}`) : `${percent(item.share)} prunable`;
   };
   // The type gives way to the number.
   function secondOf(item, most) {
@@ -132,7 +132,7 @@
   function sizeOf(item) {
     if (item.kind === "input" || item.kind === "output") return { width: 84, height: 26 };
     if (item.kind === "operation") return { width: Math.max(56, 24 + 7.4 * item.label.length), height: 26 };
-    return { width: 204, height: 42 };
+    return { width: 224, height: 42 };
   }
   const headingWidth = (group) => 56 + 7.6 * shorten(labelOf(group)).length + 6.9 * secondOf(group, 30).length;
 
@@ -186,7 +186,7 @@
       const inset = item.children ? 34 : 11;
       element.append(
         draw_("text", { class: "name", x: x + inset, y: y + 17 }, shorten(labelOf(item), item.children ? 21 : LETTERS)),
-        draw_("text", { class: "second", x: x + inset, y: y + 33 }, mark + secondOf(item, (item.children ? 26 : 30) - mark.length)));
+        draw_("text", { class: "second", x: x + inset, y: y + 33 }, mark + secondOf(item, (item.children ? 29 : 33) - mark.length)));
       if (item.children) element.append(toggleSign(box, x + 9, y + 12));
     }
     const why = item.children ? "" : item.all.map((row) => row.blocked).filter(Boolean).join("; ");
