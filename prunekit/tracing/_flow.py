@@ -176,8 +176,9 @@ class _FlowBuilder:
                 last = max(last, ends[path])
                 continue
             numbers = made.get(id(self._run.original(output)), [])
-            last = next((number for number in numbers if number >= last), last)
-            idle.setdefault(last, []).append(path)
+            # What is noted is the output of the last call, which others may have returned before.
+            after = next((number for number in numbers if number >= last), last)
+            idle.setdefault(after, []).append(path)
         return idle
 
 

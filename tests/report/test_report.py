@@ -12,7 +12,7 @@ from sklearn.frozen import FrozenEstimator
 from skorch import NeuralNetClassifier
 from torch import nn
 
-from prunekit import PrunableNetwork, TaylorPruner, report
+from prunekit import PrunableNetwork, TaylorPruner, TaylorPrunerCV, report
 from prunekit.exceptions import InputError, ParameterError, ParameterTypeError
 from tests.nets_skorch import make_classifier, make_table
 from tests.report.nets import Blocked, digits, fitted_pruner, make_deep
@@ -84,6 +84,15 @@ def test_pruner_of_a_table_needs_no_inputs(tmp_path, dense):
     assert "nodes" in Page(report(pruner, tmp_path / "a.html")).data
     frame = pd.DataFrame(X, columns=[f"feature {number}" for number in range(X.shape[1])])
     assert "nodes" in Page(report(pruner, tmp_path / "b.html", frame)).data
+
+
+def test_search_stands_for_its_best_pruner(tmp_path, dense):
+    X, y = make_table()
+    pruner = TaylorPruner(FrozenEstimator(dense), step="one_shot", target_reduction=0.4, final_epochs=0, random_state=0)
+    search = TaylorPrunerCV(pruner, reductions=2, cv=2, tolerance=1.0).fit(X, y)
+    pages = [Page(report(one, tmp_path / "report.html")) for one in (search, search.best_estimator_)]
+    assert pages[0].data == pages[1].data
+    assert pages[0].data["pruned"] is True
 
 
 def test_network_in_a_training_loop(tmp_path):

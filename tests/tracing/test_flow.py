@@ -1,5 +1,7 @@
 """How data flow between layers, and which layers share units."""
 
+import itertools
+
 import torch
 from torch import nn
 
@@ -95,6 +97,28 @@ def test_network_of_one_layer():
 def test_network_that_returns_its_input():
     flow = data_flow(traced(nn.Sequential(nn.Identity(), nn.Dropout()), (2, 3)))
     assert edges_of(flow) == {("input", "0"), ("0", "1"), ("1", "output")}
+
+
+class Twice(nn.Module):
+    """An idle layer that is called twice, with another one between."""
+
+    def __init__(self):
+        super().__init__()
+        self.skip = nn.Identity()
+        self.drop = nn.Dropout()
+        self.first = nn.Linear(4, 4)
+        self.second = nn.Linear(4, 4)
+
+    def forward(self, x):
+        x = x + self.skip(self.first(x))
+        return x + self.skip(self.second(self.drop(x.relu())))
+
+
+def test_idle_layer_that_is_called_twice_does_not_disturb_the_others():
+    edges = edges_of(data_flow(traced(Twice(), (2, 4))))
+    chain = ["input", "first", "add", "drop", "second", "skip", "add", "output"]
+    shortcuts = {("input", "add"), ("add", "add")}
+    assert edges == {*itertools.pairwise(chain), *shortcuts}
 
 
 def test_long_chain_keeps_its_order():

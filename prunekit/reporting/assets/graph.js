@@ -130,8 +130,8 @@
   }
 
   function sizeOf(item) {
-    if (item.kind === "input" || item.kind === "output") return { width: 84, height: 26 };
-    if (item.kind === "operation") return { width: Math.max(56, 24 + 7.4 * item.label.length), height: 26 };
+    if (item.kind === "input" || item.kind === "output") return { width: 84, height: 30 };
+    if (item.kind === "operation") return { width: Math.max(56, 24 + 7.4 * item.label.length), height: 32 };
     return { width: 224, height: 42 };
   }
   const headingWidth = (group) => 56 + 7.6 * shorten(labelOf(group)).length + 6.9 * secondOf(group, 30).length;
@@ -174,7 +174,7 @@
     if (item.children) element.setAttribute("aria-expanded", String(box.open));
     const small = item.kind && item.kind !== "layer";
     if (item.children && !box.open) element.append(draw_("rect", { class: "behind", x: x + 4, y: y + 4, width: box.width, height: box.height, rx: 8 }));
-    element.append(draw_("rect", { class: "box", x, y, width: box.width, height: box.height, rx: small ? 13 : 8 }));
+    element.append(draw_("rect", { class: "box", x, y, width: box.width, height: box.height, rx: small ? 15 : 8 }));
     if (box.open) {
       element.append(draw_("text", { class: "heading", x: x + 34, y: y + 19 },
         draw_("tspan", { class: "name" }, shorten(labelOf(item))),

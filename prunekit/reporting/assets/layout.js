@@ -117,8 +117,11 @@ const layout = (() => {
       const [a, b] = link.ends;
       const points = routes[i].map((p) => move(p, shift, dy));
       const last = points.length - 1;
-      if (items[a].ports) points[0] = { x: items[a].ports.out, y: at[a].y + dy + items[a].height / 2 };
-      if (items[b].ports) points[last] = { x: items[b].ports.in, y: at[b].y + dy - items[b].height / 2 };
+      // All edges leave below and arrive above, so that none runs along the side of a box into its neighbour.
+      points[0] = { x: at[a].x + shift, y: at[a].y + dy + items[a].height / 2 };
+      points[last] = { x: at[b].x + shift, y: at[b].y + dy - items[b].height / 2 };
+      if (items[a].ports) points[0].x = items[a].ports.out;
+      if (items[b].ports) points[last].x = items[b].ports.in;
       if (items[b].id === OUT) points[last] = { x: ports.out, y: height };
       if (items[a].id === IN) points.splice(0, 1, { x: ports.in, y: 0 }, { x: ports.in, y: dy - 4 }); // past the heading
       lines.push({ edges: link.edges, points, ends: items[b].id === OUT || items[b].ports ? "through" : "arrow" });
