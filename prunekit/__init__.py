@@ -19,6 +19,7 @@ from prunekit.analysis import (
 from prunekit.io import load, save
 from prunekit.network import PrunableNetwork
 from prunekit.pruner import TaylorPruner
+from prunekit.reporting import report
 from prunekit.search import TaylorPrunerCV
 
 try:
@@ -42,6 +43,7 @@ __all__ = [
     "compare",
     "exceptions",
     "load",
+    "report",
     "save",
     "style_table",
 ]

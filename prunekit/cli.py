@@ -16,6 +16,7 @@ from tqdm import tqdm
 from prunekit import __version__
 from prunekit.exceptions import ParameterError, PipelineFileError, PrunekitError
 from prunekit.pipeline import Experiment, Listener, RunResult, Split, load_experiment, run_experiment
+from prunekit.pipeline.reports import report_run
 from prunekit.pipeline.tables import comparison_table, frozen_note, layer_table
 from prunekit.pruner import TaylorPruner
 
@@ -86,6 +87,30 @@ def validate(file: PipelineFile) -> None:
     with _errors_told():
         load_experiment(file)
     typer.echo(f"{file}: valid.")
+
+
+@app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a run.", show_default=False)],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", "-o", metavar="FILE", help="File to write; DIR/report.html if not given.", show_default=False
+        ),
+    ] = None,
+    title: Annotated[
+        str | None,
+        typer.Option("--title", help="Heading; the name of the experiment if not given.", show_default=False),
+    ] = None,
+) -> None:
+    """
+    Write an HTML report on the run in DIR: one file that needs no network.
+
+    Example: [bold]prunekit report runs/digits --out digits.html[/bold]
+    """
+    with _errors_told():
+        path = report_run(folder, out, title)
+    typer.echo(f"Written to {path}")
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from prunekit.tracing._call import tensors_in
 from prunekit.tracing._copy import copy_module, has_memory
 from prunekit.tracing._factors import tracked
+from prunekit.tracing._flow import Coupling, Flow, FlowNode, coupled_layers, data_flow
 from prunekit.tracing._inputs import Inputs, duplicate_inputs
 from prunekit.tracing._labels import MISPLACED, CheckingTable, LabelConflictError, LabelTable
 from prunekit.tracing._modes import eval_mode
@@ -19,6 +20,9 @@ __all__ = [
     "OF_EVERY_MODULE",
     "Axis",
     "CheckingTable",
+    "Coupling",
+    "Flow",
+    "FlowNode",
     "Group",
     "HeldAxis",
     "Inputs",
@@ -35,6 +39,8 @@ __all__ = [
     "Unit",
     "UnitGraph",
     "copy_module",
+    "coupled_layers",
+    "data_flow",
     "describe_misfit",
     "device_of",
     "duplicate_inputs",

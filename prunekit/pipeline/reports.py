@@ -1,0 +1,75 @@
+"""A report on a run, from the folder that it wrote."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+
+from prunekit.exceptions import ParameterError, PipelineFileError, PrunekitError
+from prunekit.io import load
+from prunekit.pipeline._data import load_split
+from prunekit.pipeline._training import make_dense
+from prunekit.pipeline.loading import load_experiment
+from prunekit.pipeline.schema import Experiment
+from prunekit.reporting import NetworkMap, content_of_run, map_network, write_report
+from prunekit.tracing import Inputs, UnitGraph, trace
+
+__all__ = ["report_run"]
+
+
+def report_run(folder: str | Path, path: str | Path | None = None, title: str | None = None) -> Path:
+    """
+    Write an HTML report on a run.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Folder that `run_experiment` wrote.
+    path : str or Path, default=None
+        File to write; ``report.html`` in the folder if it is not given.
+    title : str, default=None
+        Heading; the name of the experiment if it is not given.
+
+    Returns
+    -------
+    Path
+        The file.
+
+    Raises
+    ------
+    ParameterError
+        If it is no folder of a run, a file in it is broken, or the report cannot be written.
+
+    Notes
+    -----
+    The layer table, history, accuracies, latencies, plan and versions are read from the folder. The graph is that of
+    the network of the zoo that ``experiment.yaml`` names, with the weights of ``pruned.safetensors``; where the data,
+    which tell the shape of a sample, are no longer there, the report comes without it. No file holds the importances
+    of the units.
+    """
+    where = Path(folder)
+    if not where.is_dir():
+        raise ParameterError(f"The folder of a report must be one that 'prunekit run' wrote. Got {where} instead.")
+    experiment, network, why = None, None, "The folder holds no experiment.yaml that could be read."
+    try:
+        experiment = load_experiment(where / "experiment.yaml")
+        network = _rebuild(experiment, where)
+    except (PrunekitError, OSError, SafetensorError) as exc:
+        if not isinstance(exc, PipelineFileError):
+            why = f"The network could not be built again: {exc}"
+    settings = {} if experiment is None else experiment.prune.model_dump(mode="json")
+    content = content_of_run(where, network, settings, why)
+    if title is not None:
+        content = replace(content, title=title)
+    return write_report(content, where / "report.html" if path is None else path)
+
+
+def _rebuild(experiment: Experiment, folder: Path) -> NetworkMap:
+    """Return the connections of the pruned network."""
+    split = load_split(experiment.data, experiment.seed)
+    with torch.random.fork_rng():
+        dense = make_dense(experiment.net, split, experiment.seed).module_
+    pruned = load(folder / "pruned.safetensors", dense).cpu()
+    example = torch.as_tensor(split.X_train[:2])
+    return map_network(UnitGraph(trace(pruned, Inputs.of(example))), pruned)

@@ -1,0 +1,148 @@
+"""From the folder that `prunekit run` wrote to the content of a report; nothing in it is executed."""
+
+import ast
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import safetensors
+
+from prunekit.exceptions import ParameterError, PlanError
+from prunekit.reporting._content import NetworkMap, ReportContent
+from prunekit.reporting._sources import path_facts
+from prunekit.surgery import PruningPlan
+
+_MARKER = "run.json"
+_NEEDED = ("layers.csv", "history.csv", "metrics.json")
+_TUPLES = ("activation_size", "learnable_sizes", "state_sizes")
+
+
+def content_of_run(
+    folder: str | Path, network: NetworkMap | None = None, settings: dict[str, Any] | None = None, no_network: str = ""
+) -> ReportContent:
+    """
+    Return what a report on a run says.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Folder that ``prunekit run`` wrote.
+    network : NetworkMap, default=None
+        Connections of the layers, which the files do not hold.
+    settings : dict, default=None
+        The ``prune`` section of the experiment.
+    no_network : str, default=""
+        Why there are no connections.
+
+    Returns
+    -------
+    ReportContent
+        Summary, layer table, history, plan and versions. The importances of units are in none of the files.
+
+    Raises
+    ------
+    ParameterError
+        If it is no such folder or a file of it is missing or broken.
+    """
+    path = Path(folder)
+    try:
+        marker = json.loads((path / _MARKER).read_text(encoding="utf-8"))
+        is_run = "prunekit_run" in marker
+    except (OSError, ValueError, TypeError):
+        is_run = False
+    missing = [name for name in _NEEDED if not (path / name).is_file()]
+    if not is_run or missing:
+        lack = f"without {', '.join(missing)}" if is_run else f"without a {_MARKER} of a run"
+        raise ParameterError(
+            f"The folder of a report must be one that 'prunekit run' wrote. Got {path}, {lack}, instead."
+        )
+    try:
+        table = _read_layers(path / "layers.csv")
+        history = pd.read_csv(path / "history.csv")
+        metrics = json.loads((path / "metrics.json").read_text(encoding="utf-8"))
+        content = _assemble(path, marker, metrics, table, history, network, settings or {}, no_network)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, SyntaxError) as exc:
+        raise ParameterError(
+            f"The folder of a report must hold the files as 'prunekit run' wrote them. Got {path} with something else "
+            f"instead ({type(exc).__name__}: {exc}). Run the experiment again."
+        ) from exc
+    return content
+
+
+def _assemble(
+    path: Path,
+    marker: dict[str, Any],
+    metrics: dict[str, Any],
+    table: pd.DataFrame,
+    history: pd.DataFrame,
+    network: NetworkMap | None,
+    settings: dict[str, Any],
+    no_network: str,
+) -> ReportContent:
+    dense, pruned = metrics["dense"], metrics["pruned"]
+    resource = str(settings.get("reduction_of", "params"))
+    n_iterations = int((history["phase"] == "prune").sum())
+    facts = path_facts(history, str(metrics["stop_reason"]), n_iterations, resource)
+    facts[f"Accuracy on {metrics['num_test']:,} test samples"] = (
+        f"{100 * dense['test_accuracy']:.2f} % before, {100 * pruned['test_accuracy']:.2f} % after"
+    )
+    facts["File size"] = f"{dense['file_bytes']:,} bytes before, {pruned['file_bytes']:,} bytes after"
+    for size, before_ms in dense["latency_ms"].items():
+        facts[f"Latency, batch of {size}"] = f"{before_ms:.3f} ms before, {pruned['latency_ms'][size]:.3f} ms after"
+    baseline = float(history["score"].iloc[0]) if len(history) else float("nan")
+    drop, least = settings.get("max_score_drop"), settings.get("min_score")
+    limits = [baseline - float(drop)] if drop is not None else []
+    limits += [float(least)] if least is not None else []
+    environment = {"python": marker.get("python", ""), "platform": marker.get("platform", "")}
+    environment |= {"experiment": marker.get("name", ""), "seed": str(marker.get("seed", ""))}
+    return ReportContent(
+        title=str(marker.get("name", path.name)),
+        subject=f"What 'prunekit run' wrote to {path}: the pruned network beside the dense one.",
+        table=table,
+        totals=_totals(table, dense, pruned),
+        is_pruned=True,
+        facts=facts,
+        network=network,
+        no_network=no_network,
+        history=history,
+        resource=resource,
+        baseline=baseline if np.isfinite(baseline) else None,
+        threshold=max(limits, default=None),
+        target=float(settings["target_reduction"]) if "target_reduction" in settings else None,
+        plan=_read_plan(path / "pruned.safetensors"),
+        settings={key: str(value) for key, value in settings.items()},
+        environment={key: str(value) for key, value in (environment | marker.get("versions", {})).items()},
+    )
+
+
+def _read_layers(path: Path) -> pd.DataFrame:
+    """Return the layer table as it was before it was written."""
+    table = pd.read_csv(path, keep_default_na=False)
+    for column in _TUPLES:
+        table[column] = [ast.literal_eval(text) if text else None for text in table[column]]
+    return table
+
+
+def _totals(table: pd.DataFrame, dense: dict[str, Any], pruned: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return before, after and reduction of what the measurements hold."""
+    names = {"params": "params", "macs": "macs", "filters": "filters"}
+    return {
+        name: {
+            "before": dense[key],
+            "after": pruned[key],
+            "reduction": 1 - pruned[key] / dense[key] if dense[key] else 0.0,
+        }
+        for name, key in names.items()
+    }
+
+
+def _read_plan(path: Path) -> PruningPlan | None:
+    """Return the plan in the metadata of the saved network, None where there is no readable one."""
+    try:
+        with safetensors.safe_open(path, framework="np") as file:
+            document = json.loads((file.metadata() or {})["prunekit"])
+        return PruningPlan.from_json(document["plan"])
+    except (OSError, safetensors.SafetensorError, KeyError, ValueError, TypeError, PlanError):
+        return None
