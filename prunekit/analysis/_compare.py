@@ -5,12 +5,13 @@ from typing import Any, Literal
 
 import pandas as pd
 
+from prunekit._random import preserve_rng
 from prunekit._validation import check_choice, check_integer, check_interval
 from prunekit.analysis._examples import as_tensors
 from prunekit.analysis._measures import class_table, costs_rows, label_rows, latency_rows, value_rows
 from prunekit.analysis._predictions import TASKS, Contender, Task, predictions
 from prunekit.exceptions import ParameterError, ParameterTypeError
-from prunekit.tracing import Inputs
+from prunekit.tracing import Inputs, device_of
 
 _OWNER = "compare"
 _NUM_EXAMPLES = 64
@@ -148,6 +149,21 @@ def compare(
     if X is None:
         raise ParameterTypeError(f"The 'X' parameter of {_OWNER} must hold samples. Got None instead.")
     pair = Contender.of(dense, "dense", _OWNER), Contender.of(compact, "compact", _OWNER)
+    with preserve_rng(device_of(pair[0].module)):  # data loaders and networks may draw random numbers
+        return _compared(pair, X, y, level, task, sizes, repeats, confidence, seed)
+
+
+def _compared(
+    pair: tuple[Contender, Contender],
+    X: Any,
+    y: Any,
+    level: str,
+    task: Task | None,
+    sizes: list[int],
+    repeats: int,
+    confidence: float,
+    seed: int,
+) -> pd.DataFrame:
     found = predictions(*pair, X, y, task, _OWNER)
     if level == "class":
         if found is None or found[0] != "classification" or found[3] is None:

@@ -7,6 +7,7 @@ import torch
 from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 from skorch.callbacks import InputShapeSetter
+from skorch.helper import SliceDataset
 from torch import nn
 from torch.utils.data import Dataset, default_collate
 
@@ -86,7 +87,7 @@ def as_tensors(X: Any, module: nn.Module, limit: int | None = None) -> Any:
     object
         Tensors of the network's device, floating ones of its data type, in the same nest.
     """
-    if isinstance(X, Dataset):
+    if isinstance(X, Dataset | SliceDataset):
         size = len(X) if limit is None else min(limit, len(X))  # type: ignore[arg-type]
         items = [X[number] for number in range(size)]
         return as_tensors(default_collate([item[0] if isinstance(item, tuple) else item for item in items]), module)

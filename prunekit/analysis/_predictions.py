@@ -76,7 +76,7 @@ class Contender:
     def predict(self, X: Any) -> NDArray[Any]:
         """Return predictions, or outputs of a network alone, shape (n_samples, ...)."""
         if self.estimator is not None:
-            return np.asarray(self.estimator.predict(_cast(X, self.module)))
+            return _array(self.estimator.predict(_cast(X, self.module)))
         outputs = []
         for batch in _batches(Inputs.of(as_tensors(X, self.module))):
             first = next(iter(named_outputs(evaluate(self.module, batch)).values()))

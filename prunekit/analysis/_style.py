@@ -95,12 +95,16 @@ def _format_of(name: str, column: pd.Series) -> Callable[[Any], str]:
     if pd.api.types.is_integer_dtype(column.dtype):
         return "{:,}".format
     if pd.api.types.is_float_dtype(column.dtype):
-        return "{:,.4g}".format
+        return _number
     return _escaped
 
 
 def _percent(value: float) -> str:
     return f"{100.0 * value:.1f}{_THIN}%"
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= _KILO else f"{value:.4g}"
 
 
 def _bytes(value: float) -> str:

@@ -26,7 +26,7 @@ _NAMES = {
     "agreement": "Agreement",
 }
 _LATENCY = "latency_ms_batch_"
-_INCHES_WIDE, _INCHES_PER_ROW, _INCHES_AROUND = 8.4, 0.42, 1.5
+_INCHES_WIDE, _INCHES_PER_ROW, _INCHES_AROUND = 9.6, 0.42, 1.6
 _DENSE_HEIGHT, _COMPACT_HEIGHT, _APART = 0.72, 0.4, 0.16
 _KILO = 1000.0
 
@@ -215,14 +215,32 @@ class ComparisonDisplay:
         ax.set_ylim(len(ordered) - 0.5, -0.5)
         ax.set_xlim(left=0, right=max(104.0, ax.get_xlim()[1]))
         ax.set_xlabel(_axis_label(len(resources) > 0, len(scores) > 0))
-        ax.set_title("Dense and compacted network", loc="left")
+        ax.set_title("Dense and compacted network", loc="left", pad=30)
         ax.spines[["top", "right"]].set_visible(False)
-        handles, labels = ax.get_legend_handles_labels()
-        named = dict(zip(labels, handles, strict=True))
-        ax.legend(
-            named.values(), named.keys(), loc="lower right", bbox_to_anchor=(1, 1), ncols=len(named), frameon=False
-        )
+        self._add_legend()
         return self
+
+    def _add_legend(self) -> None:
+        """Name bars and marks of both networks above the axes."""
+        from matplotlib.legend_handler import HandlerTuple
+
+        shown = {
+            "dense": (self.dense_bars_, self.dense_scores_),
+            "compacted": (self.compact_bars_, self.compact_scores_),
+        }
+        named: dict[str, Any] = {name: tuple(one for one in pair if one is not None) for name, pair in shown.items()}
+        named = {name: found for name, found in named.items() if found}
+        self.ax_.legend(
+            named.values(),
+            named.keys(),
+            handler_map={tuple: HandlerTuple(ndivide=None, pad=0.6)},
+            handlelength=3.2,
+            loc="lower left",
+            bbox_to_anchor=(0, 1),
+            borderaxespad=0.2,
+            ncols=2,
+            frameon=False,
+        )
 
     def _draw_resources(
         self, rows: pd.DataFrame, style: dict[str, Any]
@@ -233,10 +251,10 @@ class ComparisonDisplay:
         places = range(len(rows))
         percent = 100.0 / rows["dense"]
         dense = self.ax_.barh(
-            places, rows["dense"] * percent, _DENSE_HEIGHT, label="dense", color="white", edgecolor="0.55", hatch="////"
+            places, rows["dense"] * percent, _DENSE_HEIGHT, color="white", edgecolor="0.55", hatch="////"
         )
         own = {"color": BLUE, "edgecolor": "black", "linewidth": 0.8, "zorder": 2, **style}
-        compact = self.ax_.barh(places, rows["compact"] * percent, _COMPACT_HEIGHT, label="compacted", **own)
+        compact = self.ax_.barh(places, rows["compact"] * percent, _COMPACT_HEIGHT, **own)
         for name, shift in (("dense", -_DENSE_HEIGHT / 2 + 0.08), ("compact", 0.0)):
             known = rows[f"{name}_low"].notna()
             if known.any():
@@ -254,15 +272,12 @@ class ComparisonDisplay:
     ) -> "tuple[ErrorbarContainer | None, ErrorbarContainer | None]":
         """Draw an open circle for the dense network and a full square for the other, with intervals."""
         made: list[Any] = []
-        for name, label, marker, fill, shift in (
-            ("dense", "dense score", "o", "white", -_APART),
-            ("compact", "compacted score", "s", BLUE, _APART),
-        ):
+        for name, marker, fill, shift in (("dense", "o", "white", -_APART), ("compact", "s", BLUE, _APART)):
             known = rows[name].notna()
             if not known.any():
                 made.append(None)
                 continue
-            values = 100.0 * rows.loc[known]["compact" if name == "compact" else "dense"].clip(lower=0)
+            values = 100.0 * rows.loc[known, name].clip(lower=0)
             alone = rows["dense"].isna()
             where = [
                 start + place + (0.0 if alone.iloc[place] else shift) for place in range(len(rows)) if known.iloc[place]
@@ -277,10 +292,9 @@ class ComparisonDisplay:
                     fmt=marker,
                     color="black",
                     markerfacecolor=fill,
-                    markersize=6,
+                    markersize=4.5,
                     capsize=3,
                     elinewidth=1.1,
-                    label=label,
                     zorder=3,
                 )
             )
