@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from torch import nn
 
 from prunekit.cost._model import CostModel
@@ -90,6 +90,27 @@ def totals(costs: CostModel, removed: NDArray[np.bool_]) -> dict[str, dict[str, 
         }
         for name, field in names.items()
     }
+
+
+def dense_counts(left: ArrayLike, reduction: ArrayLike) -> NDArray[np.float64]:
+    """
+    Return how many there were before a fraction of them was removed.
+
+    Parameters
+    ----------
+    left : array-like of int, shape (n_layers,)
+        How many are left: parameters or multiply-adds of layers, of which something is left wherever there was any.
+    reduction : array-like of float, shape (n_layers,)
+        Removed fraction, from 0 to 1; where it is 1, nothing is known and `left` is returned.
+
+    Returns
+    -------
+    ndarray of float, shape (n_layers,)
+        Whole numbers; fractions are exact up to rounding.
+    """
+    share = 1.0 - np.asarray(reduction, dtype=np.float64)
+    counts: NDArray[np.float64] = np.rint(np.asarray(left, dtype=np.float64) / np.where(share > 0.0, share, 1.0))
+    return counts
 
 
 def _reduction(before: int, after: int) -> float:

@@ -1,10 +1,10 @@
 """What a network costs when some of its units are removed, computed from the labels."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,10 +15,14 @@ from prunekit.tracing import OperationRecord, UnitGraph, named_parts, named_tens
 
 Resource = Literal["params", "macs", "filters", "memory"]
 RESOURCES: tuple[Resource, ...] = ("params", "macs", "filters", "memory")
+RESOURCE_WORDS = {"params": "parameters", "macs": "multiply-adds"}
+"""Words for those that have short names."""
 
 Quantity = Literal["params", "macs", "filters", "memory", "latency"]
 QUANTITIES: tuple[Quantity, ...] = (*RESOURCES, "latency")
 """What a reduction may be of: the resources, which are computed, and the time, which is measured."""
+
+_Part = TypeVar("_Part")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +56,6 @@ class _Interval:
     last: int
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Part:
-    """What some units share of a cost that is a sum over such parts, given the labels that stay."""
-
-    units: NDArray[np.int64]
-    cost: Callable[[NDArray[np.bool_]], float]
-
-
 class CostModel:
     """
     Costs of a traced network for any set of removed units.
@@ -87,7 +83,7 @@ class CostModel:
         self.dense_shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
         self.layer_types = {path: type(part).__name__ for path, part in named_parts(module)}
         self.item_bytes = {name: tensor.element_size() for name, tensor in tensors.items()}
-        self._parameters = {name for name, _ in module.named_parameters()}
+        self._parameters = [name for name, _ in module.named_parameters()]
         self._axes: dict[str, dict[int, slice]] = {}
         for axis in graph.axes:
             self._axes.setdefault(axis.tensor, {})[axis.dim] = axis.labels
@@ -129,7 +125,7 @@ class CostModel:
         """
         kept = self.graph.kept_labels(removed)
         if resource == "params":
-            return sum(math.prod(self.tensor_shape(name, kept)) for name in self._parameters)
+            return sum(self._size_of(name, kept) for name in self._parameters)
         if resource == "macs":
             return sum(self.operation_macs(kept).values())
         if resource == "filters":
@@ -174,9 +170,9 @@ class CostModel:
             As in `Costs`; 0 for units that are gone.
         """
         if resource == "params":
-            return self._savings_of_parts(self._parameter_parts(), removed)
+            return self._savings_of_parts(self._parameters, self._size_of, self._parameters_of_units, removed)
         if resource == "macs":
-            saved = self._savings_of_parts(self._contraction_parts(), removed)
+            saved = self._savings_of_parts(self._contractions, self._macs_of, self._contractions_of_units, removed)
             return saved / (self.graph.trace.batch_size or 1)
         return self.savings_of(lambda without: self.of(resource, without), removed)
 
@@ -199,18 +195,20 @@ class CostModel:
         before = cost(removed)
         return self._over_kinds(removed, lambda unit, without: before - cost(without))
 
-    def _savings_of_parts(self, parts: list[_Part], removed: NDArray[np.bool_]) -> NDArray[np.float64]:
+    def _savings_of_parts(
+        self,
+        parts: Sequence[_Part],
+        cost: Callable[[_Part, NDArray[np.bool_]], float],
+        holding: dict[int, list[int]],
+        removed: NDArray[np.bool_],
+    ) -> NDArray[np.float64]:
         """Return what the removal of each unit alone would save of a sum; only the parts that hold it are looked at."""
         kept = self.graph.kept_labels(removed)
-        before = [part.cost(kept) for part in parts]
-        holding: dict[int, list[int]] = {}
-        for number, part in enumerate(parts):
-            for unit in part.units.tolist():
-                holding.setdefault(unit, []).append(number)
+        before = [cost(part, kept) for part in parts]
 
         def saved(unit: int, without: NDArray[np.bool_]) -> float:
             left = self.graph.kept_labels(without)
-            return sum(before[number] - parts[number].cost(left) for number in holding.get(unit, ()))
+            return sum(before[number] - cost(parts[number], left) for number in holding.get(unit, ()))
 
         return self._over_kinds(removed, saved)
 
@@ -231,24 +229,28 @@ class CostModel:
             result[same] = saved(unit, without)
         return result
 
-    def _parameter_parts(self) -> list[_Part]:
-        def part(name: str) -> _Part:
-            labels = [np.arange(own.start, own.stop) for own in self._axes.get(name, {}).values()]
-            return _Part(self._units_among(labels), lambda kept: math.prod(self.tensor_shape(name, kept)))
+    @cached_property
+    def _parameters_of_units(self) -> dict[int, list[int]]:
+        axes = [self._axes.get(name, {}).values() for name in self._parameters]
+        return self._holding([[np.arange(own.start, own.stop) for own in some] for some in axes])
 
-        return [part(name) for name in self._parameters]
+    @cached_property
+    def _contractions_of_units(self) -> dict[int, list[int]]:
+        store = self.graph.trace.store
+        tensors = [(*record.inputs, *record.outputs) for record in self._contractions]
+        return self._holding([[own.numpy().ravel() for tensor in some for own in store[tensor]] for some in tensors])
 
-    def _contraction_parts(self) -> list[_Part]:
-        def part(record: OperationRecord) -> _Part:
-            tensors = (*record.inputs, *record.outputs)
-            labels = [factor.numpy().ravel() for tensor in tensors for factor in self.graph.trace.store[tensor]]
-            return _Part(self._units_among(labels), lambda kept: self._macs_of(record, kept))
+    def _holding(self, labels: list[list[NDArray[np.int64]]]) -> dict[int, list[int]]:
+        """Return the positions of the parts that hold a unit, by unit; of each part the labels are given."""
+        holding: dict[int, list[int]] = {}
+        for number, some in enumerate(labels):
+            units = np.unique(self.graph.unit_of_label[np.concatenate(some)]) if some else np.zeros(0, dtype=np.int64)
+            for unit in units[units >= 0].tolist():
+                holding.setdefault(unit, []).append(number)
+        return holding
 
-        return [part(record) for record in self._contractions]
-
-    def _units_among(self, labels: list[NDArray[np.int64]]) -> NDArray[np.int64]:
-        units = self.graph.unit_of_label[np.concatenate(labels)] if labels else np.zeros(0, dtype=np.int64)
-        return np.unique(units[units >= 0])
+    def _size_of(self, name: str, kept: NDArray[np.bool_]) -> int:
+        return math.prod(self.tensor_shape(name, kept))
 
     @cached_property
     def _signature(self) -> NDArray[np.float64]:
