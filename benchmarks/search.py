@@ -277,9 +277,7 @@ def rendered() -> str:
     }
     for part, own in table.groupby("part", sort=False):
         shown = own.drop(columns=["part", *(["backend", "processes"] if part == "ways" else [])])
-        rows = [
-            [f"{value:.3g}" if isinstance(value, float) else str(value) for value in row] for row in shown.to_numpy()
-        ]
+        rows = [[_shown(value) for value in row] for row in shown.to_numpy()]
         lines = [list(shown.columns), ["---"] * shown.shape[1], *rows]
         text.append(f"## {titles[str(part)]}\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n")
     return "\n".join(text)

@@ -99,8 +99,12 @@ def as_tensors(X: Any, module: nn.Module, limit: int | None = None) -> Any:
         X = X.to_numpy()
     if not isinstance(X, np.ndarray):
         return X
+    return moved_to(module, torch.from_numpy(np.array(X[:limit])))
+
+
+def moved_to(module: nn.Module, tensor: torch.Tensor) -> torch.Tensor:
+    """Return a tensor on the device of a network, a floating one in its data type."""
     parameter = next(module.parameters(), torch.empty(0))
-    tensor = torch.from_numpy(np.array(X[:limit]))
     if tensor.is_floating_point() and parameter.is_floating_point():
         tensor = tensor.to(parameter.dtype)
     return tensor.to(parameter.device)

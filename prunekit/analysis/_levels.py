@@ -7,7 +7,7 @@ import pandas as pd
 from torch import nn
 
 from prunekit.analysis._subjects import Fitted, Traced
-from prunekit.cost import totals
+from prunekit.cost import dense_counts, totals
 
 _LAYER_DTYPES = {
     "name": "str",
@@ -83,8 +83,8 @@ def modules_of(subject: Traced | Fitted) -> pd.DataFrame:
     parts = dict(subject.module.named_modules())
     columns = [*_SUMS, "learnables_before", "macs_before"]
     numbers = layers.assign(
-        learnables_before=_before(layers["num_learnables"], layers["learnables_reduction"]),
-        macs_before=_before(layers["macs"], layers["macs_reduction"]),
+        learnables_before=dense_counts(layers["num_learnables"], layers["learnables_reduction"]),
+        macs_before=dense_counts(layers["macs"], layers["macs_reduction"]),
     )[columns].to_numpy(dtype=np.int64)
     rows = {path: number for number, path in enumerate(parts)}
     sums, counts = np.zeros((len(parts), len(columns)), dtype=np.int64), np.zeros(len(parts), dtype=np.int64)
@@ -150,11 +150,6 @@ def _up_from(path: str) -> list[str]:
     """Return a dotted path and those of all modules above it."""
     pieces = path.split(".") if path else []
     return [".".join(pieces[:length]) for length in range(len(pieces), -1, -1)]
-
-
-def _before(after: pd.Series, reduction: pd.Series) -> pd.Series:
-    """Return the numbers of the dense network: something of every layer that costs something is left."""
-    return (after / (1.0 - reduction)).round()
 
 
 def _reduction(before: pd.Series, after: pd.Series) -> pd.Series:

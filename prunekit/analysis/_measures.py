@@ -12,8 +12,9 @@ from prunekit.analysis._intervals import Estimate, paired_difference, r2_estimat
 from prunekit.analysis._predictions import Contender
 from prunekit.cost import CostModel, count_params, measure_latency_ms
 from prunekit.exceptions import InputError
+from prunekit.io import stored_tensors
 from prunekit.surgery import evaluate
-from prunekit.tracing import Inputs, UnitGraph, named_tensors, trace
+from prunekit.tracing import Inputs, UnitGraph, trace
 
 _CLASS_DTYPES = {
     "num_samples": "int64",
@@ -72,11 +73,10 @@ def _costs_of(module: nn.Module, examples: Inputs) -> dict[str, int]:
     costs = CostModel(module, UnitGraph(trace(module, examples.with_batch(2) if examples.batch_size() else examples)))
     nothing = np.zeros(costs.graph.n_units, dtype=bool)
     weights = costs.weight_bytes(costs.graph.kept_labels(nothing))
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in named_tensors(module).items()}
     return {
         "params": count_params(module),
         "macs": costs.of("macs", nothing),
-        "file_bytes": len(safetensors.torch.save(tensors)),
+        "file_bytes": len(safetensors.torch.save(stored_tensors(module))),
         "peak_activation_bytes": costs.of("memory", nothing) - weights,
     }
 

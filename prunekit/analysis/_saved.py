@@ -1,41 +1,12 @@
-"""What a saved file says about a dense network of its class."""
-
-import json
-from pathlib import Path
+"""What a saved plan says about a dense network of its class."""
 
 import numpy as np
-import safetensors
 from numpy.typing import NDArray
 from torch import nn
 
 from prunekit.exceptions import PlanError
 from prunekit.surgery import NORMS, PruningPlan, prove_units
 from prunekit.tracing import Inputs, UnitGraph
-
-_KEY = "prunekit"
-"""The entry of the metadata that `prunekit.save` writes."""
-
-
-def read_plan(path: str | Path) -> PruningPlan:
-    """
-    Return what was removed from the network in a file of `prunekit.save`; its weights are not read.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    PlanError
-        If it is none of `prunekit.save`.
-    """
-    if not Path(path).exists():
-        raise FileNotFoundError(f"There is no file '{path}'.")
-    try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            text = (file.metadata() or {}).get(_KEY)
-        plan = json.loads(text or "null")["plan"]
-    except (safetensors.SafetensorError, ValueError, TypeError, KeyError, RecursionError) as exc:
-        raise PlanError(f"'{path}' must be a file that prunekit.save wrote. Got one without a plan instead.") from exc
-    return PruningPlan.from_json(str(plan))
 
 
 def trace_with_plan(module: nn.Module, inputs: Inputs, plan: PruningPlan) -> tuple[UnitGraph, NDArray[np.bool_]]:

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from torch import nn
 
 from prunekit.analysis._examples import example_inputs, is_pruner, module_of, unfrozen
-from prunekit.analysis._saved import read_plan, trace_with_plan
+from prunekit.analysis._saved import trace_with_plan
 from prunekit.cost import CostModel, layer_table
 from prunekit.exceptions import InputError, ParameterError, ParameterTypeError, TrainingError
+from prunekit.io import read_plan
 from prunekit.network import PrunableNetwork
 from prunekit.surgery import Constraints, Selector, check_module, prove_units
 

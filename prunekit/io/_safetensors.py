@@ -55,11 +55,10 @@ def save(network: Any, path: str | Path, plan: PruningPlan | None = None) -> Pat
             "The 'network' parameter of save must be a torch module, a fitted skorch net or a fitted TaylorPruner. "
             f"Got {type(network).__name__} instead."
         )
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in named_tensors(module).items()}
     document = {"protocol": PROTOCOL, "module": type(module).__qualname__, "plan": plan.to_json()}
     target = Path(path)
     try:
-        content = safetensors.torch.save(tensors, {_KEY: json.dumps(document)})
+        content = safetensors.torch.save(stored_tensors(module), {_KEY: json.dumps(document)})
     except KeyError as exc:
         raise ParameterTypeError(
             f"The tensors of the network must have data types that safetensors can hold. Got {exc} instead."
@@ -107,10 +106,61 @@ def load(path: str | Path, module: nn.Module) -> nn.Module:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  it is no mapping
     except safetensors.SafetensorError as exc:
         raise PlanError(f"'{path}' is no safetensors file: {exc}") from exc
-    document = _document(metadata.get(_KEY), path)
-    smaller = compact(module, PruningPlan.from_json(str(document.get("plan"))))
+    smaller = compact(module, _plan(metadata, path))
     _fill(smaller, tensors, path)
     return smaller
+
+
+def read_plan(path: str | Path) -> PruningPlan:
+    """
+    Return what was removed from the network in a file of `save`; its weights are not read.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file.
+
+    Returns
+    -------
+    PruningPlan
+        The plan.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    PlanError
+        If it was not written by `save`.
+    """
+    if not Path(path).exists():
+        raise FileNotFoundError(f"There is no file '{path}'.")
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+    except safetensors.SafetensorError as exc:
+        raise PlanError(f"'{path}' must be a file that prunekit.save wrote. Got no safetensors file: {exc}") from exc
+    return _plan(metadata, path)
+
+
+def stored_tensors(module: nn.Module) -> dict[str, Tensor]:
+    """
+    Return the tensors of a network as `save` writes them.
+
+    Parameters
+    ----------
+    module : Module
+        The network.
+
+    Returns
+    -------
+    dict of str to Tensor
+        Parameters and buffers on the CPU, contiguous; a shared one once.
+    """
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in named_tensors(module).items()}
+
+
+def _plan(metadata: dict[str, str], path: str | Path) -> PruningPlan:
+    return PruningPlan.from_json(str(_document(metadata.get(_KEY), path).get("plan")))
 
 
 def _document(text: str | None, path: str | Path) -> dict[str, Any]:

@@ -126,10 +126,6 @@ STOP_REASONS = {
 """What the stop reasons of a pruner mean."""
 
 
-RESOURCE_WORDS = {"params": "parameters", "macs": "multiply-adds"}
-"""Words for the resources that have short names."""
-
-
 def describe_environment() -> dict[str, str]:
     """
     Return the versions of Python and of the packages that matter here.

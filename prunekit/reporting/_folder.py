@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import safetensors
 
+from prunekit.analysis._thresholds import lowest_allowed
 from prunekit.exceptions import ParameterError, PlanError
+from prunekit.io import read_plan
 from prunekit.reporting._content import NetworkMap, ReportContent
 from prunekit.reporting._sources import path_facts
 from prunekit.surgery import PruningPlan
@@ -92,9 +93,6 @@ def _assemble(
     for size, before_ms in dense["latency_ms"].items():
         facts[f"Latency, batch of {size}"] = f"{before_ms:.3f} ms before, {pruned['latency_ms'][size]:.3f} ms after"
     baseline = float(history["score"].iloc[0]) if len(history) else float("nan")
-    drop, least = settings.get("max_score_drop"), settings.get("min_score")
-    limits = [baseline - float(drop)] if drop is not None else []
-    limits += [float(least)] if least is not None else []
     environment = {"python": marker.get("python", ""), "platform": marker.get("platform", "")}
     environment |= {"experiment": marker.get("name", ""), "seed": str(marker.get("seed", ""))}
     return ReportContent(
@@ -109,7 +107,7 @@ def _assemble(
         history=history,
         resource=resource,
         baseline=baseline if np.isfinite(baseline) else None,
-        threshold=max(limits, default=None),
+        threshold=lowest_allowed(baseline, settings.get("min_score"), settings.get("max_score_drop")),
         target=float(settings["target_reduction"]) if "target_reduction" in settings else None,
         plan=_read_plan(path / "pruned.safetensors"),
         settings={key: str(value) for key, value in settings.items()},
@@ -139,10 +137,8 @@ def _totals(table: pd.DataFrame, dense: dict[str, Any], pruned: dict[str, Any]) 
 
 
 def _read_plan(path: Path) -> PruningPlan | None:
-    """Return the plan in the metadata of the saved network, None where there is no readable one."""
+    """Return the plan of the saved network, None where there is no readable one."""
     try:
-        with safetensors.safe_open(path, framework="np") as file:
-            document = json.loads((file.metadata() or {})["prunekit"])
-        return PruningPlan.from_json(document["plan"])
-    except (OSError, safetensors.SafetensorError, KeyError, ValueError, TypeError, PlanError):
+        return read_plan(path)
+    except (OSError, PlanError):
         return None

@@ -8,7 +8,6 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from prunekit.exceptions import ParameterError
@@ -98,6 +97,8 @@ def write_report(content: ReportContent, path: str | Path) -> Path:
 
 @lru_cache(maxsize=1)
 def _template() -> Any:
+    from jinja2 import Environment, PackageLoader, StrictUndefined  # not whenever prunekit is imported
+
     environment = Environment(
         loader=PackageLoader("prunekit.reporting", "assets"),
         autoescape=True,

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from prunekit.reporting._content import RESOURCE_WORDS, Importances, ReportContent
+from prunekit.cost import RESOURCE_WORDS
+from prunekit.reporting._content import Importances, ReportContent
 
 _MOST_POINTS = 200
 """Units of a layer that are drawn; of more, quantiles stand for all."""

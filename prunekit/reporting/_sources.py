@@ -6,15 +6,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
-from prunekit.cost import CostModel, layer_table
+from prunekit.analysis._examples import moved_to, unfrozen
+from prunekit.analysis._thresholds import lowest_allowed
+from prunekit.cost import RESOURCE_WORDS, CostModel, layer_table
 from prunekit.exceptions import NothingToPruneError, ParameterTypeError
 from prunekit.network import PrunableNetwork
 from prunekit.reporting._content import (
-    RESOURCE_WORDS,
     STOP_REASONS,
     Importances,
     NetworkMap,
@@ -146,9 +146,6 @@ def _of_pruner(pruner: Any, X: Any, title: str | None) -> ReportContent:
         example = np.zeros((2, pruner.n_features_in_), dtype=np.float32) if X is None else X
         network = map_network(UnitGraph(trace(module, Inputs.of(_example(example, module)))), module)
     name = type(module).__name__
-    drop, least = pruner.max_score_drop, pruner.min_score
-    limits = [pruner.baseline_score_ - drop] if drop is not None else []
-    limits += [least] if least is not None else []
     return ReportContent(
         title=title or name,
         subject=f"{name}, pruned by {type(pruner).__name__}.",
@@ -161,7 +158,7 @@ def _of_pruner(pruner: Any, X: Any, title: str | None) -> ReportContent:
         history=pruner.history_,
         resource=pruner.reduction_of,
         baseline=_finite(pruner.baseline_score_),
-        threshold=max(limits, default=None),
+        threshold=lowest_allowed(pruner.baseline_score_, pruner.min_score, pruner.max_score_drop),
         target=float(pruner.target_reduction),
         importances=Importances(
             np.asarray(pruner.importances_, dtype=np.float64),
@@ -212,8 +209,7 @@ def _module_of(network: Any) -> Any:
         return network
     while hasattr(network, "estimator") and not hasattr(network, "get_params_for"):
         network = network.estimator
-    if isinstance(network, FrozenEstimator):
-        network = network.estimator
+    network = unfrozen(network)
     if isinstance(network, nn.Module) or hasattr(network, "module_"):
         return getattr(network, "module_", network)
     raise ParameterTypeError(
@@ -239,10 +235,7 @@ def _example(X: Any, module: nn.Module) -> Any:
             "The 'X' parameter of report must hold example inputs: an array, a tensor, or a tuple or mapping of those. "
             f"Got {type(X).__name__} instead."
         )
-    parameter = next(module.parameters(), torch.empty(0))
-    if X.is_floating_point() and parameter.is_floating_point():
-        X = X.to(parameter.dtype)
-    return X.to(parameter.device)
+    return moved_to(module, X)
 
 
 def _finite(value: Any) -> float | None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from prunekit.cost import dense_counts
 from prunekit.reporting._content import NetworkMap, ReportContent
 from prunekit.surgery import PruningPlan
 
@@ -182,9 +183,7 @@ def script_data(content: ReportContent, columns: list[Column], rows: list[list[C
     """Return what the script draws the graph from."""
     network = content.network
     table = content.table
-    before = [
-        _before(int(n), float(r)) for n, r in zip(table["num_learnables"], table["learnables_reduction"], strict=True)
-    ]
+    before = dense_counts(table["num_learnables"], table["learnables_reduction"]).astype(np.int64).tolist()
     data: dict[str, Any] = {
         "pruned": content.is_pruned,
         "columns": [column.heading for column in columns],
@@ -277,10 +276,6 @@ def _history_cell(name: str, value: Any) -> Cell:
     if name.endswith("_bytes"):
         return Cell(bytes_text(number), number)
     return Cell(f"{number:,.0f}" if number == round(number) and abs(number) < 1e15 else f"{number:.4g}", number)
-
-
-def _before(after: int, reduction: float) -> int:
-    return round(after / (1.0 - reduction)) if reduction < 1.0 else after
 
 
 def change_text(reduction: float) -> str:

@@ -9,6 +9,7 @@ from torch import nn
 
 from prunekit import PrunableNetwork, load, save
 from prunekit.exceptions import ParameterTypeError, PlanError
+from prunekit.io import read_plan
 from prunekit.surgery import PruningPlan
 from tests.nets import PlainCNN, ResNet, dense_net, randomise
 
@@ -172,3 +173,16 @@ def test_load_wants_an_instance(tmp_path):
 
     with pytest.raises(ParameterTypeError, match=r"'module' parameter of load .* Got the class PlainCNN instead"):
         load(path, PlainCNN)
+
+
+def test_a_plan_is_read_without_the_weights(tmp_path):
+    network = prune(PlainCNN(), torch.randn(2, 3, 8, 8))
+    assert read_plan(save(network, tmp_path / "net.safetensors")) == network.plan
+
+
+def test_a_plan_of_another_protocol_is_refused(tmp_path):
+    path = tmp_path / "net.safetensors"
+    document = {"protocol": 9, "plan": PruningPlan().to_json()}
+    safetensors.torch.save_file({"a": torch.zeros(2)}, path, {"prunekit": json.dumps(document)})
+    with pytest.raises(PlanError, match="Got protocol 9 instead"):
+        read_plan(path)

@@ -17,6 +17,7 @@ from prunekit.analysis._displays._drawing import (
     width_points,
 )
 from prunekit.analysis._displays._history import measure_of, taken_back, threshold_of
+from prunekit.cost import RESOURCE_WORDS
 from prunekit.exceptions import ParameterError, ParameterTypeError
 
 if TYPE_CHECKING:
@@ -39,7 +40,6 @@ _LEFT = {
     "params": {"color": ORANGE, "marker": "s", "linestyle": "--"},
     "macs": {"color": GREEN, "marker": "^", "linestyle": ":"},
 }
-_NAMES = {"params": "parameters", "macs": "multiply-adds"}
 _COLUMNS = (
     *("iteration", "phase", "train_loss", "score"),
     *(f"reduction_{name}" for name in _LEFT),
@@ -269,7 +269,9 @@ class HistoryDisplay:
         self.left_: dict[str, Line2D] = {}
         for name, own in _LEFT.items():
             values = 1.0 - self.history[f"reduction_{name}"].to_numpy(dtype=np.float64)
-            (self.left_[name],) = panel.plot(self._x, values, **{"label": _NAMES.get(name, name), **own, **style})
+            (self.left_[name],) = panel.plot(
+                self._x, values, **{"label": RESOURCE_WORDS.get(name, name), **own, **style}
+            )
         self._mark_taken_back(panel, 1.0 - self.history["reduction_filters"].to_numpy(dtype=np.float64))
         panel.set_title("Left of the dense network", loc="left", pad=22)
         panel.set_ylabel("Fraction left")

@@ -9,6 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from prunekit._validation import check_choice
+from prunekit.analysis._thresholds import lowest_allowed
 from prunekit.exceptions import ParameterError
 
 _COLUMN = "reduction_"
@@ -172,10 +173,7 @@ def taken_back(history: pd.DataFrame, reached: float) -> NDArray[np.bool_]:
 
 def threshold_of(pruner: Any) -> float | None:
     """Return the lowest score that was allowed."""
-    floors = [] if pruner.min_score is None else [float(pruner.min_score)]
-    if pruner.max_score_drop is not None:
-        floors.append(float(pruner.baseline_score_ - pruner.max_score_drop))
-    return max(floors, default=None)
+    return lowest_allowed(pruner.baseline_score_, pruner.min_score, pruner.max_score_drop)
 
 
 def measure_of(scoring: Any) -> str:

@@ -16,6 +16,7 @@ from prunekit.analysis._displays._drawing import (
     longest_label,
     pyplot_for,
 )
+from prunekit.cost import dense_counts
 from prunekit.exceptions import ParameterError, ParameterTypeError
 from prunekit.network import PrunableNetwork
 
@@ -330,12 +331,12 @@ def _counts(name: str, values: ArrayLike, size: int) -> NDArray[np.float64]:
 
 
 def _before_and_after(table: pd.DataFrame, of: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return what the layers had and have; what they had is found from the reduction, which is exact up to rounding."""
+    """Return what the layers had and have."""
     if of == "filters":
         after = table["num_filters"].to_numpy(dtype=np.float64)
         return after + table["num_pruned_filters"].to_numpy(dtype=np.float64), after
     left, reduction = (table[column].to_numpy(dtype=np.float64) for column in _COLUMNS[of])
-    return np.rint(left / (1.0 - reduction)), left
+    return dense_counts(left, reduction), left
 
 
 def _shown(number: float) -> str:

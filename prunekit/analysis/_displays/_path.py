@@ -16,6 +16,7 @@ from prunekit.analysis._displays._drawing import (
     shades,
 )
 from prunekit.analysis._displays._history import read_path, read_paths
+from prunekit.cost import RESOURCE_WORDS
 from prunekit.exceptions import ParameterError, ParameterTypeError
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
 _OWNER = "PruningPathDisplay"
 _PHASES = ("dense", "prune", "recover", "final")
-_RESOURCES = {"params": "parameters", "macs": "multiply-adds"}
 _ENDINGS = {
     "target_reduction": "target reached",
     "min_score": "ended by min_score",
@@ -451,7 +451,7 @@ class PruningPathDisplay:
         """Write title, legend and labels."""
         from matplotlib.ticker import PercentFormatter
 
-        ax.set(xlabel=f"Reduction of {_RESOURCES.get(self.resource, self.resource)}", ylabel=self.measure)
+        ax.set(xlabel=f"Reduction of {RESOURCE_WORDS.get(self.resource, self.resource)}", ylabel=self.measure)
         ax.xaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
         ax.spines[["top", "right"]].set_visible(False)
         ax.grid(color="0.9", linewidth=0.6, zorder=0.5)
