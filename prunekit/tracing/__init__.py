@@ -13,7 +13,7 @@ from prunekit.tracing._records import LabelStore, OperationRecord, RunRecord
 from prunekit.tracing._sandbox import Sandbox, device_of
 from prunekit.tracing._trace import Axis, HeldAxis, Trace, describe_misfit, trace
 from prunekit.tracing._tracer import Tracer
-from prunekit.tracing._units import Group, Slice, Unit, UnitGraph
+from prunekit.tracing._units import Group, Role, Slice, Unit, UnitGraph
 
 __all__ = [
     "MISPLACED",
@@ -31,6 +31,7 @@ __all__ = [
     "LabelTable",
     "OperationRecord",
     "Reason",
+    "Role",
     "RunRecord",
     "Sandbox",
     "Slice",
