@@ -16,8 +16,9 @@ from prunekit.analysis import (
     compare,
     style_table,
 )
-from prunekit.io import load, save
+from prunekit.io import load
 from prunekit.network import PrunableNetwork
+from prunekit.persistence import load_net, load_pruner, save, untrusted_names
 from prunekit.pruner import TaylorPruner
 from prunekit.reporting import report
 from prunekit.search import TaylorPrunerCV
@@ -43,7 +44,10 @@ __all__ = [
     "compare",
     "exceptions",
     "load",
+    "load_net",
+    "load_pruner",
     "report",
     "save",
     "style_table",
+    "untrusted_names",
 ]

@@ -35,6 +35,8 @@ from prunekit.surgery import (
     compact,
     compare,
     evaluate,
+    note_,
+    noted_plan,
     prove_units,
     what_blocks,
 )
@@ -328,6 +330,19 @@ class PrunableNetwork(nn.Module):
         names = list(inspect.signature(self.module.forward).parameters)
         taken = [names[i] if i < len(names) else f"input_{i}" for i in range(len(self._inputs.args))]
         return [*taken, *self._inputs.kwargs]
+
+    @property
+    def example_inputs(self) -> Inputs:
+        """The example inputs, on the device and of the data type that the network has now."""
+        first = next(self.module.parameters(), None)
+        if first is None:
+            return self._inputs
+        dtype = first.dtype
+
+        def follow(tensor: Tensor) -> Tensor:
+            return tensor.to(first.device, dtype if tensor.dtype == self._dtype else tensor.dtype)
+
+        return self._inputs.map(follow)
 
     @property
     def output_names(self) -> list[str]:
@@ -714,7 +729,8 @@ class PrunableNetwork(nn.Module):
         """
         smaller = self._compacted()
         if verify:
-            compare(self._masked(), smaller, self._example_inputs(), 1e-5)
+            compare(self._masked(), smaller, self.example_inputs, 1e-5)
+        note_(smaller, noted_plan(self.module).then(self.plan), self.example_inputs)
         return smaller
 
     def verify(self, *inputs: Any, rtol: float = 1e-5) -> float:
@@ -741,7 +757,7 @@ class PrunableNetwork(nn.Module):
         VerificationError
             If the difference is larger than allowed.
         """
-        example = Inputs.of(inputs[0] if len(inputs) == 1 else inputs) if inputs else self._example_inputs()
+        example = Inputs.of(inputs[0] if len(inputs) == 1 else inputs) if inputs else self.example_inputs
         return compare(self._masked(), self._compacted(), example, rtol)
 
     # -- inside -------------------------------------------------------------------------------------------------------
@@ -786,7 +802,7 @@ class PrunableNetwork(nn.Module):
             dense = self._body.dense_copy(masked=False)
 
         def inputs() -> Inputs:
-            return self._example_inputs().with_batch(self._latency_batch_size)
+            return self.example_inputs.with_batch(self._latency_batch_size)
 
         def build(removed: NDArray[np.bool_]) -> nn.Module:
             present = next(self.module.parameters())
@@ -852,18 +868,6 @@ class PrunableNetwork(nn.Module):
     @property
     def _removed(self) -> NDArray[np.bool_]:
         return self._body.removed
-
-    def _example_inputs(self) -> Inputs:
-        """Return the example inputs on the device of the network, which may have been moved or cast since."""
-        first = next(self.module.parameters(), None)
-        if first is None:
-            return self._inputs
-        dtype = first.dtype
-
-        def follow(tensor: Tensor) -> Tensor:
-            return tensor.to(first.device, dtype if tensor.dtype == self._dtype else tensor.dtype)
-
-        return self._inputs.map(follow)
 
     def _before_forward(self, module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         if not self._masks_hold:

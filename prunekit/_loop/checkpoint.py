@@ -63,7 +63,6 @@ class Checkpoint:
         state : object
             What `prunekit.io.write_state` takes.
         """
-        self._folder.mkdir(parents=True, exist_ok=True)
         write_state(self._path(name), {"version": VERSION, "state": state})
 
     def read(self, name: str) -> Any:

@@ -293,14 +293,27 @@ def rebuild(net: NeuralNet, module: torch.nn.Module, *, trained: NeuralNet, **ch
     if isinstance(criterion, torch.nn.Module) and isinstance(trained_criterion, torch.nn.Module):
         _unwrap(criterion).load_state_dict(_unwrap(trained_criterion).state_dict())
     for name, value in vars(trained).items():
-        if name.endswith("_") and name not in vars(new) and not _is_torch_component(value):
+        if name.endswith("_") and name not in vars(new) and not is_torch_component(value):
             setattr(new, name, copy.deepcopy(value))
     new.history_ = copy.deepcopy(trained.history_)
-    if new.history_:
-        for group in param_groups(new):
-            # torch asks for it where skorch goes on with a learning-rate schedule, as it does if there is a history
-            group.setdefault("initial_lr", group["lr"])
+    mark_rates_(new)
     return new
+
+
+def mark_rates_(net: NeuralNet) -> None:
+    """
+    Note the first learning rates of a net that has a history.
+
+    Torch asks for them where skorch goes on with a learning-rate schedule, as it does if there is a history.
+
+    Parameters
+    ----------
+    net : NeuralNet
+        An initialised net.
+    """
+    if net.history_:
+        for group in param_groups(net):
+            group.setdefault("initial_lr", group["lr"])
 
 
 def optimizers_of(net: NeuralNet) -> list[torch.optim.Optimizer]:
@@ -331,5 +344,18 @@ def _without(callbacks: Any, kinds: tuple[type[Callback], ...]) -> Any:
     return [item for item in callbacks if is_kept(item)]
 
 
-def _is_torch_component(value: object) -> bool:
+def is_torch_component(value: object) -> bool:
+    """
+    Return whether an attribute of a net has weights or a state of training.
+
+    Parameters
+    ----------
+    value : object
+        The attribute.
+
+    Returns
+    -------
+    bool
+        True for modules and optimizers.
+    """
     return isinstance(value, (torch.nn.Module, torch.optim.Optimizer))

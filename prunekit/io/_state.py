@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from prunekit.exceptions import ParameterTypeError, StateError
-from prunekit.io._files import write_atomically
+from prunekit.io._files import check_readable, write_atomically
 
 PROTOCOL = 1
 """Version of the file that `write_state` writes."""
@@ -46,8 +46,10 @@ def write_state(path: str | Path, state: Any) -> Path:
     ------
     ParameterTypeError
         If something else is in the state; the message says where. Nothing is written then.
+    FileAccessError
+        If the file cannot be written.
     """
-    writer = _Writer()
+    writer = StateWriter()
     structure = json.dumps(writer.encode(state, "state", 0)).encode()
     writer.tensors[_STRUCTURE] = torch.frombuffer(bytearray(structure), dtype=torch.uint8)
     target = Path(path)
@@ -71,16 +73,17 @@ def read_state(path: str | Path) -> Any:
 
     Raises
     ------
-    FileNotFoundError
-        If there is no such file.
+    FileAccessError
+        If there is no such file, or it cannot be read.
     StateError
         If it is not whole, or no such file of this version.
     """
+    check_readable(path)
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             protocol = (file.metadata() or {}).get(_KEY)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  it is no mapping
-    except safetensors.SafetensorError as exc:
+    except (safetensors.SafetensorError, OSError, *BROKEN) as exc:
         raise StateError(f"'{path}' is no whole safetensors file: {exc}. {_ADVICE}") from exc
     if protocol != str(PROTOCOL):
         raise StateError(
@@ -89,22 +92,62 @@ def read_state(path: str | Path) -> Any:
         )
     try:
         structure = json.loads(tensors[_STRUCTURE].numpy().tobytes())
-        return _Reader(tensors).decode(structure, 0)
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RuntimeError, RecursionError) as exc:
+        return StateReader(tensors).decode(structure, 0)
+    except BROKEN as exc:
         raise StateError(f"'{path}' is no state of prunekit: {type(exc).__name__}: {exc}. {_ADVICE}") from exc
 
+
+BROKEN = (
+    *(ValueError, KeyError, TypeError, AttributeError, IndexError, RuntimeError, RecursionError, OverflowError),
+    MemoryError,
+)
+"""What reading of JSON that says something impossible can raise."""
 
 _ADVICE = "Remove the file to begin anew, or put back the one that was there."
 
 
-class _Writer:
-    """Turns a state into JSON, and what is large in it into tensors by number."""
+class StateWriter:
+    """
+    Turns a state into JSON, and what is large in it into tensors by number.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    prefix : str, default=""
+        What the names of the tensors begin with.
+
+    Attributes
+    ----------
+    tensors : dict of str to Tensor
+        What is not in the JSON.
+    """
+
+    def __init__(self, prefix: str = "") -> None:
         self.tensors: dict[str, Tensor] = {}
+        self._prefix = prefix
 
     def encode(self, value: Any, where: str, depth: int) -> Any:
-        """Return a value as JSON."""
+        """
+        Return a value as JSON.
+
+        Parameters
+        ----------
+        value : object
+            What `write_state` takes.
+        where : str
+            What it is, for the message.
+        depth : int
+            How deep it stands.
+
+        Returns
+        -------
+        object
+            Numbers, strings, lists and dicts.
+
+        Raises
+        ------
+        ParameterTypeError
+            If something else is in it; the message says where.
+        """
         if depth > _DEEPEST:
             raise ParameterTypeError(f"A state must be at most {_DEEPEST} levels deep. Got more at {where[:80]}.")
         for kind, encode in self._KINDS:
@@ -160,7 +203,7 @@ class _Writer:
         return {"tensor": self._add(own), "order": order, "complex": dtype.is_complex}
 
     def _add(self, tensor: Tensor) -> str:
-        name = str(len(self.tensors))
+        name = f"{self._prefix}{len(self.tensors)}"
         self.tensors[name] = tensor.clone()  # no memory is shared within a file
         return name
 
@@ -176,14 +219,35 @@ class _Writer:
     )
 
 
-class _Reader:
-    """Turns JSON and tensors into a state."""
+class StateReader:
+    """
+    Turns JSON and tensors into a state.
+
+    Parameters
+    ----------
+    tensors : dict of str to Tensor
+        What `StateWriter` made of what is large.
+    """
 
     def __init__(self, tensors: dict[str, Tensor]) -> None:
         self._tensors = tensors
 
     def decode(self, value: Any, depth: int) -> Any:
-        """Return what a piece of JSON stands for."""
+        """
+        Return what a piece of JSON stands for.
+
+        Parameters
+        ----------
+        value : object
+            What `StateWriter.encode` returned.
+        depth : int
+            How deep it stands.
+
+        Returns
+        -------
+        object
+            The value. Whatever a broken piece makes the code raise is raised; see `BROKEN`.
+        """
         if depth > 2 * _DEEPEST:
             raise ValueError("it is nested too deeply")
         if isinstance(value, list):

@@ -8,6 +8,7 @@ from typing import Any
 import filelock
 
 from prunekit.exceptions import ParameterError, ParameterTypeError, StateError
+from prunekit.io._files import make_folder, told_of
 from prunekit.io._state import read_state, write_state
 
 VERSION = 1
@@ -42,9 +43,14 @@ class StateStore:
         Entry
             What is there, and a way to put something there. The system frees the lock of a process that was killed.
         """
-        self._folder.mkdir(parents=True, exist_ok=True)
-        with filelock.FileLock(self._folder / f"{key}.lock"):
+        make_folder(self._folder)
+        lock = filelock.FileLock(self._folder / f"{key}.lock")
+        with told_of(self._folder, "be locked"):
+            lock.acquire()
+        try:
             yield Entry(self._folder / f"{key}.safetensors")
+        finally:
+            lock.release()
 
 
 class Entry:

@@ -13,7 +13,7 @@ import pandas as pd
 import yaml
 from skorch import NeuralNet
 
-from prunekit import __version__, io
+from prunekit import __version__, persistence
 from prunekit.exceptions import ParameterError
 from prunekit.pipeline.schema import Experiment
 from prunekit.pruner import TaylorPruner
@@ -108,7 +108,7 @@ class OutputFolder:
         name : str
             Name of the file.
         net : NeuralNet or TaylorPruner
-            What `prunekit.io.save` takes.
+            What `prunekit.save` takes.
         what : str
             What the file holds.
 
@@ -117,7 +117,7 @@ class OutputFolder:
         int
             Size of the file in bytes.
         """
-        io.save(net, self._new(name, what))
+        persistence.save(net, self._new(name, what))
         return (self._staging / name).stat().st_size
 
     def write_table(self, name: str, table: pd.DataFrame, what: str) -> None:

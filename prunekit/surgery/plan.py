@@ -4,7 +4,7 @@ import itertools
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, get_args
 
 import numpy as np
@@ -100,6 +100,42 @@ class PruningPlan:
             layer if layer and layers.count(layer) == 1 else entry.tensor: entry
             for layer, entry in zip(layers, makers, strict=True)
         }
+
+    def then(self, later: "PruningPlan") -> "PruningPlan":
+        """
+        Return the plan of two prunings, one after the other.
+
+        Parameters
+        ----------
+        later : PruningPlan
+            What is removed from the network that this plan leads to.
+
+        Returns
+        -------
+        PruningPlan
+            What is removed in all from the dense network.
+
+        Raises
+        ------
+        PlanError
+            If the later plan is for a network of other sizes.
+        """
+        found = {(entry.tensor, entry.dim): entry for entry in self.kept}
+        for entry in later.kept:
+            place = entry.tensor, entry.dim
+            before = found.get(place)
+            if before is None:
+                found[place] = entry
+                continue
+            if len(before.indices) != entry.size or not all(0 <= index < entry.size for index in entry.indices):
+                raise PlanError(
+                    f"The later plan must be for the network that the earlier one leads to, where dimension "
+                    f"{entry.dim} of '{entry.tensor}' has size {len(before.indices)}. Got one for size {entry.size} "
+                    "instead."
+                )
+            found[place] = replace(before, indices=tuple(before.indices[index] for index in entry.indices))
+        changes = {(change.module, change.name): change for change in (*self.attributes, *later.attributes)}
+        return PruningPlan(tuple(found.values()), tuple(changes.values()))
 
     def to_json(self) -> str:
         """
