@@ -72,9 +72,7 @@ def test_filters_are_those_of_the_layer_table(pruned):
 
     assert {name: len(kept) for name, kept in pruned.plan.filters.items()} == lost["num_filters"].to_dict()
     assert all(
-        entry.role == "producer"
-        for entry in pruned.plan.kept
-        if (entry.tensor, entry.dim) == ("conv1.weight", 0)
+        entry.role == "producer" for entry in pruned.plan.kept if (entry.tensor, entry.dim) == ("conv1.weight", 0)
     )
 
 
