@@ -12,6 +12,7 @@ import pandas as pd
 import torch
 from skorch import NeuralNet
 from torch import Tensor, nn
+from torch.utils.data import Dataset
 
 from prunekit.exceptions import PlanError
 
@@ -224,9 +225,12 @@ def _torch_name(value: Any, depth: int) -> Any:
 
 
 def _partial(value: "functools.partial[Any]", depth: int) -> Any:
+    parts = [_named(value.func, depth), *(describe(one, depth + 1) for one in (*value.args, *value.keywords.values()))]
+    if any(isinstance(part, dict) and part.get(_KIND) == "omitted" for part in parts):
+        return _omitted(value)
     return {
         _KIND: "partial",
-        "function": _named(value.func, depth),
+        "function": parts[0],
         "args": describe(list(value.args), depth + 1),
         "params": describe(dict(value.keywords), depth + 1),
     }
@@ -239,7 +243,8 @@ def _random(value: np.random.RandomState, depth: int) -> Any:
 def _object(value: Any, depth: int) -> Any:
     """Return an object by its class and the arguments that make it again."""
     name = name_of(type(value))
-    params = None if name is None or isinstance(value, nn.Module) else _arguments(value)
+    has_more = isinstance(value, nn.Module | Dataset)  # weights, data
+    params = None if name is None or has_more else _arguments(value)
     if params is None:
         return _omitted(value)
     if isinstance(value, NeuralNet):

@@ -198,15 +198,13 @@ def _net_of(
         raise PlanError(f"'{path}' must be a file that was saved of a net. Got one of a {described['name']} instead.")
     given = _given(restore(described["params"], find), kind.__name__, params)
     given = {name: value for name, value in given.items() if not name.startswith("module__")} | params
-    if "module" in params:
-        raise ParameterError(f"The module is the second parameter of {owner}. Got it among the parameters of the net.")
     try:
         net = kind(smaller, **given)
-    except TypeError as exc:
+        _skorch.initialize_(net)
+    except (TypeError, ValueError) as exc:
         raise ParameterError(
-            f"The net of '{path}' cannot be made: {exc}. Pass what is missing to {owner} by name."
+            f"The net of '{path}' cannot be made: {exc} Pass what is missing or other to {owner} by name."
         ) from exc
-    _skorch.initialize_(net)
     _fill_net(net, part, find)
     return net
 
