@@ -10,8 +10,9 @@ from torch import nn
 
 from prunekit import PrunableNetwork
 from prunekit.exceptions import PlanError
-from prunekit.surgery import AttributeChange, KeptIndices, PruningPlan, compact
-from tests.nets import PlainCNN, dense_net
+from prunekit.importance import Random
+from prunekit.surgery import AttributeChange, KeptIndices, PruningPlan, compact, noted_plan
+from tests.nets import PlainCNN, dense_net, randomise
 
 
 @pytest.fixture
@@ -227,3 +228,31 @@ def test_repaired_attributes_travel_with_the_plan():
 
     assert network.plan.attributes == (AttributeChange("", "width", 4),)
     assert network.compact().width == 4
+
+
+def test_two_plans_in_one():
+    torch.manual_seed(0)
+    sample = torch.randn(2, 3, 8, 8)
+    dense = randomise(PlainCNN()).eval()
+    plans, module = [], dense
+    for seed in range(3):
+        network = PrunableNetwork(module, sample, criterion=Random(seed))
+        network.update_prunables(4)
+        plans.append(network.plan)
+        module = network.compact()
+
+    whole = plans[0].then(plans[1]).then(plans[2])
+
+    assert torch.equal(compact(dense, whole)(sample), module(sample))
+    assert noted_plan(module) == whole
+    assert plans[0].then(PruningPlan()) == plans[0]
+    assert PruningPlan().then(plans[0]) == plans[0]
+    with pytest.raises(PlanError, match=r"must be for the network that the earlier one leads to, where dimension \d"):
+        plans[0].then(plans[0])
+
+
+def test_a_note_that_was_written_over(pruned):
+    module = pruned.compact()
+    module._prunekit = "mine"
+    with pytest.raises(PlanError, match="'_prunekit' of PlainCNN is no longer the attribute that prunekit wrote"):
+        noted_plan(module)
