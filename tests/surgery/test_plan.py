@@ -254,5 +254,5 @@ def test_two_plans_in_one():
 def test_a_note_that_was_written_over(pruned):
     module = pruned.compact()
     module._prunekit = "mine"
-    with pytest.raises(PlanError, match="'_prunekit' of PlainCNN is no longer the attribute that prunekit wrote"):
+    with pytest.raises(PlanError, match="attribute '_prunekit' of PlainCNN is no longer what"):
         noted_plan(module)
