@@ -292,8 +292,8 @@ def _arguments(value: Any) -> dict[str, Any] | None:
     except (TypeError, ValueError, AttributeError):
         return None
     named = [one.name for one in parameters if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY)]
-    own = getattr(value, "__dict__", {})
-    if len(named) < len(parameters) or not all(name in own for name in named):
+    own = getattr(value, "__dict__", None)
+    if own is None or len(named) < len(parameters) or not all(name in own for name in named):
         return None
     return {name: own[name] for name in named}
 
