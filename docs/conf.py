@@ -1,5 +1,6 @@
 """How sphinx builds the documentation; `python docs/build.py OUT` builds and checks it."""
 
+import re
 import sys
 from pathlib import Path
 
@@ -46,6 +47,14 @@ if HAS_GALLERY:
 else:
     suppress_warnings.append("toc.not_readable")
 
+
+def examples_with(name: str) -> list[str]:
+    """Return the first examples that use a name, as the gallery's directive wants them."""
+    scripts = sorted(EXAMPLES.glob("[0-9][0-9]_*.py")) if HAS_GALLERY else []
+    word = re.compile(rf"\b{name}\b")
+    return [f"../examples/{script.name}" for script in scripts if word.search(script.read_text(encoding="utf-8"))][:4]
+
+
 # ---------------------------------------------------------------- guide
 
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath", "fieldlist"]
@@ -62,7 +71,10 @@ autosummary_ignore_module_all = False
 autodoc_typehints = "none"
 autodoc_member_order = "groupwise"
 autodoc_class_signature = "mixed"
-autosummary_context = {"top_level": set(prunekit.__all__)}  # has pages of its own, in whatever module it is as well
+autosummary_context = {
+    "top_level": set(prunekit.__all__),  # has pages of its own, in whatever module it is as well
+    "shown_in": {name: examples_with(name) for name in prunekit.__all__},
+}
 numpydoc_show_class_members = False
 numpydoc_xref_param_type = False
 
@@ -72,7 +84,7 @@ sphinx_gallery_conf = {
     "examples_dirs": [str(EXAMPLES)],
     "gallery_dirs": ["auto_examples"],
     "filename_pattern": r"[\\/]\d\d_[^\\/]*\.py$",
-    "ignore_pattern": r"[\\/](?!\d\d_)[^\\/]*\.py$",
+    "ignore_pattern": r"(^|[\\/])(?!\d\d_)[^\\/]*\.py$",
     "within_subsection_order": "FileNameSortKey",
     "abort_on_example_error": True,
     "reset_modules": ("matplotlib",),
@@ -81,6 +93,7 @@ sphinx_gallery_conf = {
     "download_all_examples": False,
     "show_signature": False,
     "show_memory": False,
+    "write_computation_times": False,  # its page loads scripts from other hosts
     "min_reported_time": 1,
 }
 
