@@ -236,7 +236,7 @@ class TaylorPruner(_skorch.TravellingNets, DocumentedMixin, MetaEstimatorMixin, 
         Labels of the classes, of classifiers only.
     n_features_in_ : int
         Number of features, if `fit` was given a table: an array of two dimensions, a list of rows or a data frame.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the features, if it was a data frame whose columns all have strings as names.
 
     See Also

@@ -612,6 +612,7 @@ CRITERIA: dict[str, type[Criterion]] = {
         Random,
     )
 }
+"""All criteria by the names under which they can be asked for."""
 
 
 def make_criterion(criterion: object, owner: str) -> Criterion:

@@ -7,6 +7,8 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 Normalization = Literal["l1", "l2", "mean", "max", "rank"]
+"""How importances of different layers are made comparable, see `normalised`."""
+
 NORMALIZATIONS: tuple[Normalization, ...] = ("l1", "l2", "mean", "max", "rank")
 """By what the importances of a layer are divided."""
 

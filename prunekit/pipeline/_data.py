@@ -17,7 +17,7 @@ class Split:
 
     Parameters
     ----------
-    X_train, X_test : ndarray of shape (samples, *input_shape)
+    X_train, X_test : ndarray of shape (samples, ``*input_shape``)
         Samples as float32.
     y_train, y_test : ndarray of shape (samples,)
         Classes from 0.
