@@ -33,9 +33,9 @@ X_train, X_test, y_train, y_test = train_test_split(X, y, stratify=y, random_sta
 # %%
 # What is searched
 # ----------------
-# The schedule says how the way to the target is divided into steps. ``"one_shot"`` takes everything at once,
-# ``CubicSchedule(4)`` in four steps, the first ones large, ``CubicSchedule(8)`` in eight. After each step comes one epoch
-# of fine-tuning, so more steps are more training too.
+# The schedule says how the way to the target is divided into steps. ``"one_shot"`` removes everything at once,
+# ``CubicSchedule(6)`` in six steps, the first ones large. After each step comes one epoch of fine-tuning, so more steps
+# are more training too.
 #
 # All candidates begin with the same thing: training the dense network on the data of a fold. With ``memory`` this is done
 # once for each fold, and every other candidate reads it from the folder. Results are those of separate fits. The folder
@@ -45,8 +45,9 @@ X_train, X_test, y_train, y_test = train_test_split(X, y, stratify=y, random_sta
 net = NeuralNetClassifier(
     DigitsNet,
     criterion=nn.CrossEntropyLoss,
+    batch_size=32,
     lr=0.05,
-    max_epochs=12,
+    max_epochs=8,
     iterator_train__shuffle=True,
     train_split=None,
     verbose=0,
@@ -54,7 +55,7 @@ net = NeuralNetClassifier(
 folder = tempfile.TemporaryDirectory()
 pruner = TaylorPruner(net, final_epochs=2, memory=folder.name, random_state=0)
 grid = {
-    "step": ["one_shot", CubicSchedule(4), CubicSchedule(8)],
+    "step": ["one_shot", CubicSchedule(6)],
     "target_reduction": [0.5, 0.8, 0.95],
 }
 
@@ -77,7 +78,8 @@ search = GridSearchCV(
 search.fit(X_train, y_train)
 folder.cleanup()
 print(search.best_params_)
-print(f"accuracy of the winner on test data: {search.score(X_test, y_test)['score']:.3f}")
+# With a rule for refit, scikit-learn does not know which of several scores ``search.score`` should be. The winner does.
+print(f"accuracy of the winner on test data: {search.best_estimator_.score(X_test, y_test):.3f}")
 
 # %%
 # All candidates
@@ -98,15 +100,18 @@ table = results[list(columns)].rename(columns=columns)
 table["chosen"] = table.index == search.best_index_
 
 # %%
-# The same as a figure, with one line a schedule. As long as half of the parameters go, the schedule does not matter. The
-# further the target, the more the steps are worth: removing nearly everything at once loses accuracy that a few epochs do
-# not bring back.
+# The same as a figure, with one line a schedule and the standard deviation over the folds. Most of the parameters go for
+# nothing, whatever the schedule. At the far end accuracy falls and the folds disagree. The dashed line is where
+# ``smallest_within`` draws the limit.
 figure, ax = plt.subplots(layout="constrained")
 for schedule, rows in table.groupby("schedule", sort=False):
     ax.errorbar(rows["reduction"], rows["accuracy"], yerr=rows["std"], marker="o", capsize=3, label=schedule)
 ax.axhline(table["accuracy"].max() - 0.01, color="0.5", linestyle="--", label="one point below the best")
-ax.set(xlabel="Reduction of parameters", ylabel="Accuracy over 3 folds", title="Three schedules")
-ax.legend()
+ax.set(xlabel="Reduction of parameters", ylabel="Accuracy over 3 folds", title="Two schedules")
+legend = ax.legend()
 
 # %%
+# Six steps take about twice as long as one, and the two lines differ by no more than the folds do. That is a finding too:
+# for these digits and this amount of training, the cheap schedule is enough. It is no rule for other networks, which is
+# why one searches. To tell differences this small apart, take more folds, or repeat them with other seeds.
 table.round(3)
