@@ -44,13 +44,13 @@ class Perceptron(nn.Module):
 
 
 class SeriesNet(nn.Sequential):
-    """Strided 1-d convolutions over a window of a series, and one value as output."""
+    """Three 1-d convolutions, each of which halves the length of a window of a series, and one value as output."""
 
-    def __init__(self, widths: tuple[int, ...] = (1, 32, 64, 64)) -> None:
+    def __init__(self, window: int = 96, widths: tuple[int, int, int] = (32, 64, 64)) -> None:
         layers: list[nn.Module] = []
-        for before, width in pairwise(widths):
+        for before, width in pairwise((1, *widths)):
             layers += [nn.Conv1d(before, width, 5, stride=2, padding=2), nn.BatchNorm1d(width), nn.ReLU()]
-        super().__init__(*layers, nn.Flatten(), nn.LazyLinear(1))
+        super().__init__(*layers, nn.Flatten(), nn.Linear(widths[-1] * window // 8, 1))
 
 
 class VisionTransformer(nn.Module):
