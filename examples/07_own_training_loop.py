@@ -77,19 +77,33 @@ network = PrunableNetwork(module, X[:2], criterion="taylor")
 optimizer = torch.optim.SGD(network.module.parameters(), lr=0.02, momentum=0.9)
 
 # %%
-# Prune
-# -----
-# One epoch to score, then a removal, and so on. ``prune_to`` removes the least important units until so many of the
-# parameters are gone. At first they are masked. ``cut`` takes them out of the layers at once, and the
-# optimizer's momentum with them, so that the next epoch is trained on a smaller network. It is optional:
-# masks hold under any optimizer.
+# The first removal
+# -----------------
+# One epoch to score, then ``prune_to`` removes the least important units until three tenths of the parameters are gone.
+#
+# The figure has a point for each unit. Units of all layers stand on one scale, and what is removed is what is on the left.
+# The layers differ: hardly a filter of the stem is unimportant, and many of the last block are.
 train(network.module, optimizer, 1, network)
-importances = network.importances  # as they are before the first removal
-for reduction in (0.3, 0.5, 0.7):
-    network.prune_to(reduction, of="params")
+importances = network.importances  # a removal starts the scores anew, so they are kept here
+network.prune_to(0.3, of="params")
+display = ImportanceDisplay(
+    importances=importances, support=network.support, layers=network.unit_layers, measure="estimated change of the loss"
+).plot()
+
+# %%
+# Step by step
+# ------------
+# Then on in the same way. Scores begin anew after each removal: what a unit matters changes when others are gone and the
+# rest has been trained.
+#
+# Removed units are masked first. ``cut`` takes them out of the layers, and the optimizer's momentum with them, so that the
+# next epoch is that of a smaller network. It is optional: masks hold under any optimizer.
+for reduction in (0.5, 0.7, None):
     network.cut(optimizer)
     train(network.module, optimizer, 2, network)
-    rows.append(("pruning", network.reduction("params"), num_params(network.module), accuracy(network.module)))
+    rows.append(("pruned", network.reduction("params"), num_params(network.module), accuracy(network.module)))
+    if reduction is not None:
+        network.prune_to(reduction, of="params")
 
 # %%
 # The result
@@ -103,14 +117,8 @@ print(type(small).__name__, f"largest relative difference: {network.verify(X_tes
 # %%
 # What went
 # ---------
-# The importances of the units before the first removal, with those marked that were gone in the end. Mostly they were to
-# the left from the start. Some were not: what a unit matters changes when others go and the rest is trained on, so
-# importances are estimated anew after every removal.
-display = ImportanceDisplay(importances, network.support, network.unit_layers).plot()
-
-# %%
-# The same number of filters goes from layers that are added to one another, such as ``stem.0`` and
-# ``blocks.0.conv2``.
+# The same number of filters goes from layers that are added to one another, such as ``blocks.1.conv2`` and
+# ``blocks.1.shortcut.0``.
 display = LayerReductionDisplay.from_network(network)
 
 # %%
