@@ -29,8 +29,8 @@ X_train, X_test, y_train, y_test = train_test_split(X, y, stratify=y, random_sta
 # The network
 # -----------
 # It is an ordinary PyTorch module, wrapped by skorch so that it trains like a scikit-learn estimator. Nothing in the
-# module knows of pruning. skorch sets a fifth of the training data aside by itself, its ``train_split``. On these images
-# the pruner measures how good the network still is.
+# module knows of pruning. skorch sets a fifth of the training data aside by itself, its ``train_split``. On these
+# images the pruner measures how good the network still is.
 net = NeuralNetClassifier(
     DigitsNet,
     criterion=nn.CrossEntropyLoss,
@@ -44,15 +44,15 @@ net = NeuralNetClassifier(
 # Prune
 # -----
 # ``fit`` trains a clone of the net. Then it repeats: estimate how much the loss depends on every filter, remove the
-# filters on which it depends least, train one more epoch, validate. It ends at the target, or earlier if the
-# validation score can no longer be kept within two points of that of the dense network.
+# filters on which it depends least, train one more epoch, validate. It ends at the target, or earlier if the validation
+# score can no longer be kept within two points of that of the dense network.
 pruner = TaylorPruner(net, target_reduction=0.6, max_score_drop=0.02, random_state=0)
 pruner.fit(X_train, y_train)
 print(f"{pruner.reduction_:.1%} of the parameters removed, stopped because of: {pruner.stop_reason_}")
 
 # %%
-# ``transform`` returns the result. It is a fitted skorch net around the same module with smaller layers, so it predicts,
-# scores and pickles as before. There are no masks in it.
+# ``transform`` returns the result. It is a fitted skorch net around the same module with smaller layers, so it
+# predicts, scores and pickles as before. There are no masks in it.
 small = pruner.transform()
 print(small.module_)
 
@@ -66,9 +66,9 @@ print(f"test:       {small.score(X_test, y_test):.3f} after")
 # The path
 # --------
 # The figure shows the validation score after each step, against what was removed by then. The first steps are large and
-# the last ones small: that is the default schedule, ``step="cubic"``. The thin lines go down to the score right after
-# a removal and up to the score after the epoch of training that follows it. There are 270 validation images, so one
-# image more or less is 0.4 points: ups and downs of that size mean nothing.
+# the last ones small: that is the default schedule, ``step="cubic"``. The thin lines go down to the score right after a
+# removal and up to the score after the epoch of training that follows it. There are 270 validation images, so one image
+# more or less is 0.4 points: ups and downs of that size mean nothing.
 display = PruningPathDisplay.from_estimator(pruner)
 
 # %%

@@ -34,15 +34,15 @@ X_train, X_val, y_train, y_val = train_test_split(X_rest, y_rest, stratify=y_res
 # A file of weights
 # -----------------
 # In earnest it would be there already. Here it is made: a net is trained on the first part and its weights are saved.
-settings = dict(
-    criterion=nn.CrossEntropyLoss,
-    lr=0.05,
-    max_epochs=15,
-    iterator_train__shuffle=True,
-    train_split=None,
-    classes=list(range(10)),
-    verbose=0,
-)
+settings = {
+    "criterion": nn.CrossEntropyLoss,
+    "lr": 0.05,
+    "max_epochs": 15,
+    "iterator_train__shuffle": True,
+    "train_split": None,
+    "classes": list(range(10)),
+    "verbose": 0,
+}
 folder = tempfile.TemporaryDirectory()
 weights = Path(folder.name) / "digits.safetensors"
 NeuralNetClassifier(DigitsNet, **settings).fit(X_train, y_train).save_params(f_params=weights, use_safetensors=True)
@@ -50,8 +50,8 @@ NeuralNetClassifier(DigitsNet, **settings).fit(X_train, y_train).save_params(f_p
 # %%
 # Load it
 # -------
-# Now the usual beginning: make the net, load the weights. ``classes`` tells the net its labels, which it otherwise learns
-# in ``fit``, and ``fit`` is not called here.
+# Now the usual beginning: make the net, load the weights. ``classes`` tells the net its labels, which it otherwise
+# learns in ``fit``, and ``fit`` is not called here.
 net = NeuralNetClassifier(DigitsNet, **settings).initialize()
 net.load_params(f_params=weights, use_safetensors=True)
 folder.cleanup()
@@ -64,8 +64,8 @@ print(f"accuracy of the loaded net on test images: {net.score(X_test, y_test):.3
 # weights, and train anew. ``FrozenEstimator`` is scikit-learn's word for "this one is fitted, leave it so". The pruner
 # copies the weights and prunes the copy. ``lr`` and the rest of the net's settings hold for the fine-tuning.
 #
-# Watch what pruning is validated on. The net's own ``train_split`` would take a part of the data given to ``fit``, and a
-# pretrained net may have been trained on these very samples. Its score on them is then too good, and a threshold
+# Watch what pruning is validated on. The net's own ``train_split`` would take a part of the data given to ``fit``, and
+# a pretrained net may have been trained on these very samples. Its score on them is then too good, and a threshold
 # relative to it means little. So the validation data are given here, and ``train_split`` is None.
 before = {name: tensor.clone() for name, tensor in net.module_.state_dict().items()}
 pruner = TaylorPruner(
@@ -84,9 +84,9 @@ print(f"the user's net is untouched: {same}")
 # %%
 # Compare
 # -------
-# Both networks on the same test images. The interval of the change of accuracy is that of paired samples: it is narrower
-# than those of the two accuracies would suggest, since both networks were asked the same questions. Latencies are
-# measured here and now, so they differ from run to run.
+# Both networks on the same test images. The interval of the change of accuracy is that of paired samples: it is
+# narrower than those of the two accuracies would suggest, since both networks were asked the same questions. Latencies
+# are measured here and now, so they differ from run to run.
 table = compare(net, pruner, X_test, y_test)
 display = ComparisonDisplay.from_table(table)
 

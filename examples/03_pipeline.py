@@ -55,8 +55,8 @@ pipeline.fit(X_train, y_train)
 print(f"accuracy on test data: {pipeline.score(X_test, y_test):.3f}")
 
 # %%
-# A word of warning: validation data of your own, ``pipeline.fit(..., prune__X_val=..., prune__y_val=...)``, are handed to
-# the last step as they are. No pipeline of scikit-learn scales them on the way. Leave the validation to the net's
+# A word of warning: validation data of your own, ``pipeline.fit(..., prune__X_val=..., prune__y_val=...)``, are handed
+# to the last step as they are. No pipeline of scikit-learn scales them on the way. Leave the validation to the net's
 # ``train_split``, as here, which splits what the scaler has scaled.
 
 # %%
@@ -93,6 +93,6 @@ for target in (0.0, 0.5, 0.8, 0.95):
     }
 
 # %%
-# The small networks are as accurate as the dense one, as far as three folds can tell: the differences are no larger than
-# the spread over the folds. On a table like this one, a network of 64 hidden units was larger than it had to be.
+# The small networks are as accurate as the dense one, as far as three folds can tell: the differences are no larger
+# than the spread over the folds. On a table like this one, a network of 64 hidden units was larger than it had to be.
 pd.DataFrame(rows).T.rename_axis("target_reduction").round(3)

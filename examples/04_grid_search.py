@@ -37,11 +37,12 @@ X_train, X_test, y_train, y_test = train_test_split(X, y, stratify=y, random_sta
 # ``CubicSchedule(6)`` in six steps, the first ones large. After each step comes one epoch of fine-tuning, so more steps
 # are more training too.
 #
-# All candidates begin with the same thing: training the dense network on the data of a fold. With ``memory`` this is done
-# once for each fold, and every other candidate reads it from the folder. Results are those of separate fits. The folder
-# holds numbers, and nothing in it is unpickled.
+# All candidates begin with the same thing: training the dense network on the data of a fold. With ``memory`` this is
+# done once for each fold, and every other candidate reads it from the folder. Results are those of separate fits. The
+# folder holds numbers, and nothing in it is unpickled.
 #
-# The net is a plain one, not a frozen one: each fold must train its own, or the weights have seen the fold's test samples.
+# The net is a plain one, not a frozen one: each fold must train its own, or the weights have seen the fold's test
+# samples.
 net = NeuralNetClassifier(
     DigitsNet,
     criterion=nn.CrossEntropyLoss,
@@ -87,7 +88,9 @@ print(f"accuracy of the winner on test data: {search.best_estimator_.score(X_tes
 # ``cv_results_`` has a row for each. Seconds are those of one fit; the first fit on a fold contains the training of the
 # dense network, the others find it.
 results = pd.DataFrame(search.cv_results_)
-results["schedule"] = [step if isinstance(step, str) else f"cubic, {step.n_iterations}" for step in results["param_step"]]
+results["schedule"] = [
+    step if isinstance(step, str) else f"cubic, {step.n_iterations}" for step in results["param_step"]
+]
 columns = {
     "schedule": "schedule",
     "param_target_reduction": "target",
@@ -100,8 +103,8 @@ table = results[list(columns)].rename(columns=columns)
 table["chosen"] = table.index == search.best_index_
 
 # %%
-# The same as a figure, with one line a schedule and the standard deviation over the folds. Most of the parameters go for
-# nothing, whatever the schedule. At the far end accuracy falls and the folds disagree. The dashed line is where
+# The same as a figure, with one line a schedule and the standard deviation over the folds. Most of the parameters go
+# for nothing, whatever the schedule. At the far end accuracy falls and the folds disagree. The dashed line is where
 # ``smallest_within`` draws the limit.
 figure, ax = plt.subplots(layout="constrained")
 for schedule, rows in table.groupby("schedule", sort=False):
@@ -111,7 +114,7 @@ ax.set(xlabel="Reduction of parameters", ylabel="Accuracy over 3 folds", title="
 legend = ax.legend()
 
 # %%
-# Six steps take about twice as long as one, and the two lines differ by no more than the folds do. That is a finding too:
-# for these digits and this amount of training, the cheap schedule is enough. It is no rule for other networks, which is
-# why one searches. To tell differences this small apart, take more folds, or repeat them with other seeds.
+# Six steps take about twice as long as one, and the two lines differ by no more than the folds do. That is a finding
+# too: for these digits and this amount of training, the cheap schedule is enough. It is no rule for other networks,
+# which is why one searches. To tell differences this small apart, take more folds, or repeat them with other seeds.
 table.round(3)

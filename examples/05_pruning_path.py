@@ -51,25 +51,25 @@ print(f"best reduction: {search.best_reduction_}")
 # --------
 # The line is the mean over the folds, the band one standard error. The dashed line is the lowest score that counts as
 # good as that of the dense network: here one point below it, because ``tolerance=0.01``. Without a ``tolerance`` it is
-# one standard error of the dense network's score, the usual rule where nothing better is known. The best reduction is the
-# largest one whose mean is above the line.
+# one standard error of the dense network's score, the usual rule where nothing better is known. The best reduction is
+# the largest one whose mean is above the line.
 #
-# For a long way the line is flat, and its small ups and downs are within the band. Then it bends sharply: there is a size
-# below which these digits cannot be told apart as well.
+# For a long way the line is flat, and its small ups and downs are within the band. Then it bends sharply: there is a
+# size below which these digits cannot be told apart as well.
 display = PruningPathDisplay.from_estimator(search)
 
 # %%
 # The result
 # ----------
-# With ``refit``, the default, the net was then trained and pruned by the best reduction on all training data. The score of
-# the search has chosen the reduction, so it is a little too good for it. The test data were not used so far.
+# With ``refit``, the default, the net was then trained and pruned by the best reduction on all training data. The score
+# of the search has chosen the reduction, so it is a little too good for it. The test data were not used so far.
 small = search.transform()
 print(small.module_.conv1, small.module_.conv2, small.module_.conv3, sep="\n")
 print(f"accuracy on test images: {search.score(X_test, y_test):.3f}")
 
 # %%
-# Numbers of the path. ``mean_fit_time`` counts from the beginning of the path, the training of the dense network included:
-# so its last row is the time of a whole path, and each further point costs what it adds to the row before.
+# Numbers of the path. ``mean_fit_time`` counts from the beginning of the path, the training of the dense network
+# included: so its last row is the time of a whole path, and each further point costs what it adds to the row before.
 results = pd.DataFrame(search.cv_results_)
 columns = ["reduction", "mean_reduction_params", "mean_reduction_macs", "mean_test_score", "std_test_score"]
 results[[*columns, "mean_fit_time"]].round(3)

@@ -2,8 +2,8 @@
 In a training loop of your own
 ==============================
 
-``PrunableNetwork`` needs neither skorch nor a scikit-learn estimator. The loop stays as it was; it gains one line for each
-mini-batch, and one for each removal.
+``PrunableNetwork`` needs neither skorch nor a scikit-learn estimator. The loop stays as it was; it gains one line for
+each mini-batch, and one for each removal.
 """
 
 # %%
@@ -61,8 +61,8 @@ def num_params(module):
 # %%
 # A trained network
 # -----------------
-# A residual network. Its additions tie filters together: the filters that are added to one another can only go together.
-# prunekit finds that out by itself, by running the network once.
+# A residual network. Its additions tie filters together: the filters that are added to one another can only go
+# together. prunekit finds that out by itself, by running the network once.
 module = ResNet((1, 8, 8), 10)
 train(module, torch.optim.SGD(module.parameters(), lr=0.02, momentum=0.9), epochs=8)
 rows = [("dense", 0.0, num_params(module), accuracy(module))]
@@ -81,23 +81,26 @@ optimizer = torch.optim.SGD(network.module.parameters(), lr=0.02, momentum=0.9)
 # -----------------
 # One epoch to score, then ``prune_to`` removes the least important units until three tenths of the parameters are gone.
 #
-# The figure has a point for each unit. Units of all layers stand on one scale, and what is removed is what is on the left.
-# The layers differ: hardly a filter of the stem is unimportant, and many of the last block are.
+# The figure has a point for each unit. Units of all layers stand on one scale, and what is removed is what is on the
+# left. The layers differ: hardly a filter of the stem is unimportant, and many of the last block are.
 train(network.module, optimizer, 1, network)
 importances = network.importances  # a removal starts the scores anew, so they are kept here
 network.prune_to(0.3, of="params")
 display = ImportanceDisplay(
-    importances=importances, support=network.support, layers=network.unit_layers, measure="estimated change of the loss"
+    importances=importances,
+    support=network.support,
+    layers=network.unit_layers,
+    measure="mean square of the estimated change of the loss",
 ).plot()
 
 # %%
 # Step by step
 # ------------
-# Then on in the same way. Scores begin anew after each removal: what a unit matters changes when others are gone and the
-# rest has been trained.
+# Then on in the same way. Scores begin anew after each removal: what a unit matters changes when others are gone and
+# the rest has been trained.
 #
-# Removed units are masked first. ``cut`` takes them out of the layers, and the optimizer's momentum with them, so that the
-# next epoch is that of a smaller network. It is optional: masks hold under any optimizer.
+# Removed units are masked first. ``cut`` takes them out of the layers, and the optimizer's momentum with them, so that
+# the next epoch is that of a smaller network. It is optional: masks hold under any optimizer.
 for reduction in (0.5, 0.7, None):
     network.cut(optimizer)
     train(network.module, optimizer, 2, network)
@@ -108,8 +111,9 @@ for reduction in (0.5, 0.7, None):
 # %%
 # The result
 # ----------
-# ``compact`` returns a plain module of the same class with smaller layers. It compares its output with that of the masked
-# network first and raises an error if they differ. ``verify`` does that on inputs of your own, and says by how much.
+# ``compact`` returns a plain module of the same class with smaller layers. It compares its output with that of the
+# masked network first and raises an error if they differ. ``verify`` does that on inputs of your own, and says by how
+# much.
 small = network.compact()
 rows.append(("compact", network.reduction("params"), num_params(small), accuracy(small)))
 print(type(small).__name__, f"largest relative difference: {network.verify(X_test):.1e}")
@@ -122,6 +126,6 @@ print(type(small).__name__, f"largest relative difference: {network.verify(X_tes
 display = LayerReductionDisplay.from_network(network)
 
 # %%
-# The score here is that of test data, for a look at the course of things only. If it were used to decide when to stop, it
-# would have to be that of other data.
+# The score here is that of test data, for a look at the course of things only. If it were used to decide when to stop,
+# it would have to be that of other data.
 pd.DataFrame(rows, columns=["phase", "reduction", "parameters", "test accuracy"]).round(3)

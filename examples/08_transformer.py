@@ -71,8 +71,8 @@ for layer in small.module_.encoder.layers:
 
 # %%
 # A layer that has lost heads has an attention of another class than before. The code of ``nn.MultiheadAttention`` fixes
-# its width to that of the residual stream. A ``CompactMultiheadAttention`` has the same parameters, for fewer heads of the
-# same size.
+# its width to that of the residual stream. A ``CompactMultiheadAttention`` has the same parameters, for fewer heads of
+# the same size.
 #
 # In the figure, the filters of an attention are the rows of its queries, keys and values: 24 for each head.
 display = LayerReductionDisplay.from_estimator(pruner)
