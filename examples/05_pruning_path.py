@@ -32,6 +32,7 @@ X_train, X_test, y_train, y_test = train_test_split(X, y, stratify=y, random_sta
 # needs no ``train_split``: nothing stops early here, the whole path is walked.
 net = NeuralNetClassifier(
     DigitsNet,
+    module__widths=(16, 32, 32),
     criterion=nn.CrossEntropyLoss,
     batch_size=32,
     lr=0.05,
