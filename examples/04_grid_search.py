@@ -116,6 +116,7 @@ ax.set(xlabel="Reduction of parameters", ylabel="Accuracy over 3 folds", title="
 legend = ax.legend()
 
 # %%
-# Six steps take about twice as long as one, and some of what they gain is the training that comes with them. Differences
-# within the spread over the folds mean nothing. To tell them apart, take more folds, or repeat them with other seeds.
+# Six steps take about twice as long as one, and some of what they gain is the training that comes with them.
+# Differences within the spread over the folds mean nothing. To tell them apart, take more folds, or repeat them with
+# other seeds.
 table.round(3)
