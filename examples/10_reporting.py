@@ -48,7 +48,7 @@ costs = layers[layers["macs"] > 0].set_index("name")
 # %%
 # The totals of the network, and the units of the columns, are in ``attrs``.
 print(layers.attrs["totals"]["params"])
-print(layers.attrs["units"])
+print(*layers.attrs["units"].items(), sep="\n")
 
 # %%
 # ``level="module"`` sums over the modules of the tree; the first row is the whole network. It is most useful for deep
@@ -62,14 +62,15 @@ prunekit.analyze(net, X, level="module")[["name", "type", "depth", "num_layers",
 # why and ``advice`` what to change, if anything can be changed.
 potential = prunekit.analyze_compression(net, X)
 print(f"largest target: {potential.attrs['totals']['params']['reduction']:.3f} of the parameters")
-potential[["name", "num_filters", "num_removable", "max_learnables_reduction", "blocked_by", "advice"]]
+columns = ["name", "num_filters", "num_removable", "max_learnables_reduction", "blocked_by", "advice"]
+prunekit.style_table(potential[columns])
 
 # %%
 # After pruning
 # -------------
 # The same table, of the pruner. ``style_table`` formats it for a notebook: bars behind the reductions, separators in
 # large numbers. ``.data`` of the result is the plain table, ``.to_html()`` the text for a page of your own.
-pruner = TaylorPruner(net, target_reduction=0.93, control=True, random_state=0).fit(X_train, y_train)
+pruner = TaylorPruner(net, target_reduction=0.9, control=True, random_state=0).fit(X_train, y_train)
 table = pruner.analyze()
 columns = ["name", "num_filters", "num_learnables", "learnables_reduction", "macs", "macs_reduction"]
 prunekit.style_table(table.loc[table["num_learnables"] > 0, columns])
