@@ -82,9 +82,9 @@ prunekit.style_table(table.loc[table["num_learnables"] > 0, columns])
 pruner.history_[["iteration", "phase", "reduction", "num_pruned", "train_loss", "score_before", "score"]].round(3)
 
 # %%
-# The same drawn. Late removals hurt most, since there is little left that does not matter; the epoch after each of them
-# brings most of it back. Steps get shorter as the network gets smaller. Only the first one has a scoring pass worth
-# mentioning: later scores come along with the fine-tuning.
+# The same drawn. The first removals cost hardly anything. Later ones do, since there is less left that does not matter,
+# and the epoch after each of them brings most of it back. Iterations take less time as the network gets smaller. Only
+# the first one has a scoring pass worth mentioning: later scores come along with the fine-tuning.
 display = HistoryDisplay.from_estimator(pruner)
 
 # %%
