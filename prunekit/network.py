@@ -513,7 +513,7 @@ class PrunableNetwork(nn.Module):
         Returns
         -------
         int
-            How many units were masked, 0 if the reduction is reached already; scoring goes on then. The reduction is met
+            How many units were masked; 0 if the reduction is reached already, and scoring goes on. The reduction is met
             from above by the last of them, or missed where the constraints allow no more.
 
         Raises

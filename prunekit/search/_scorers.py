@@ -166,8 +166,8 @@ def smallest_within(
 
     Notes
     -----
-    A search with several scorers and a rule for ``refit`` has no ``score`` of its own in scikit-learn, as it does not know
-    which scorer is meant (1.9: a ``KeyError``). Score ``best_estimator_``.
+    A search with several scorers and a rule for ``refit`` has no ``score`` of its own in scikit-learn, which does not
+    know which scorer is meant (1.9: a ``KeyError``). Score ``best_estimator_``.
 
     References
     ----------
