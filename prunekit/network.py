@@ -528,8 +528,8 @@ class PrunableNetwork(nn.Module):
         Returns
         -------
         int
-            How many units were masked. The reduction is met from above by the last of them, or missed where the
-            constraints allow no more.
+            How many units were masked; 0 if the reduction is reached already, and scoring goes on. The reduction is met
+            from above by the last of them, or missed where the constraints allow no more.
 
         Raises
         ------
@@ -540,7 +540,8 @@ class PrunableNetwork(nn.Module):
         target = check_interval("reduction", reduction, "prune_to", 0, 1, "left")
         limit = None if max_to_prune is None else check_integer("max_to_prune", max_to_prune, "prune_to", 0)
         before = int(self._removed.sum())
-
+        if quantity != "latency" and self._reduction_of(quantity, self._removed) >= target:
+            return 0
         ranking = self._ranking()
 
         def pick(is_enough: Callable[[NDArray[np.bool_]], bool]) -> NDArray[np.bool_]:

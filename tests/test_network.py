@@ -300,6 +300,7 @@ def test_target_is_met_from_above_by_the_last_unit(build: Callable[[], nn.Module
     assert again.update_prunables(max_to_prune=count - 1) == count - 1
     assert again.support[last]
     assert again.reduction(of) < target <= reached
+    assert network.num_scored == 0
     assert network.prune_to(target, of) == 0
 
 

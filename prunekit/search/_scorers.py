@@ -164,6 +164,11 @@ def smallest_within(
     ParameterTypeError
         If it is no number.
 
+    Notes
+    -----
+    A search with several scorers and a rule for ``refit`` has no ``score`` of its own in scikit-learn, which does not
+    know which scorer is meant (1.9: a ``KeyError``). Score ``best_estimator_``.
+
     References
     ----------
     .. [1] T. Hastie, R. Tibshirani, J. Friedman, "The elements of statistical learning", 2009, section 7.10, for the
