@@ -10,29 +10,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from prunekit.surgery import PruningPlan
-from prunekit.tracing import Coupling, Flow
+from prunekit.tracing import NetworkMap
 
 _PACKAGES = ("prunekit", "torch", "scikit-learn", "skorch", "numpy", "scipy", "pandas", "safetensors")
-
-
-@dataclass(frozen=True)
-class NetworkMap:
-    """
-    How a network hangs together.
-
-    Parameters
-    ----------
-    flow : Flow
-        Layers and the ways that data take between them.
-    coupling : Coupling
-        Layers that share units.
-    types : dict of str to str
-        Class of every module by its dotted path.
-    """
-
-    flow: Flow
-    coupling: Coupling
-    types: dict[str, str]
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,10 @@ import pandas as pd
 from prunekit.analysis._thresholds import lowest_allowed
 from prunekit.exceptions import ParameterError, PlanError
 from prunekit.io import read_plan
-from prunekit.reporting._content import NetworkMap, ReportContent
+from prunekit.reporting._content import ReportContent
 from prunekit.reporting._sources import path_facts
 from prunekit.surgery import PruningPlan
+from prunekit.tracing import NetworkMap
 
 _MARKER = "run.json"
 _NEEDED = ("layers.csv", "history.csv", "metrics.json")

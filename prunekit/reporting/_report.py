@@ -20,8 +20,7 @@ def report(network: Any, path: str | Path = "report.html", X: Any = None, *, tit
         File to write; an old one is replaced once the new one is whole. Missing folders are made.
     X : array, Tensor, DataFrame, list, tuple or Mapping, default=None
         Example inputs: a batch as array or tensor, positional or keyword arguments. Values do not matter, shapes do. A
-        `PrunableNetwork` has its own. A fitted pruner needs them for the graph only, and not if it was fitted on a
-        table; without them the report says so in the place of the graph.
+        `PrunableNetwork` has its own, and a fitted pruner knows its graph from the data that it was fitted on.
     title : str, default=None
         Heading; the name of the network's class if it is not given.
 

@@ -17,12 +17,11 @@ from prunekit.network import PrunableNetwork
 from prunekit.reporting._content import (
     STOP_REASONS,
     Importances,
-    NetworkMap,
     ReportContent,
     describe_environment,
 )
 from prunekit.surgery import check_module, prove_units
-from prunekit.tracing import Inputs, UnitGraph, coupled_layers, data_flow, named_parts, trace
+from prunekit.tracing import Inputs, UnitGraph, map_network, trace
 
 _WANTED = "a network, an initialized skorch net, a PrunableNetwork or a TaylorPruner"
 
@@ -62,26 +61,6 @@ def collect_content(network: Any, X: Any, title: str | None) -> ReportContent:
             "The 'X' parameter of report must hold example inputs for a network that was not pruned. Got None instead."
         )
     return _of_module(module, _example(X, module), title)
-
-
-def map_network(graph: UnitGraph, module: nn.Module) -> NetworkMap:
-    """
-    Return how a traced network hangs together.
-
-    Parameters
-    ----------
-    graph : UnitGraph
-        Its units.
-    module : Module
-        The network.
-
-    Returns
-    -------
-    NetworkMap
-        Its layers and their connections.
-    """
-    types = {path: type(part).__name__ for path, part in named_parts(module)}
-    return NetworkMap(data_flow(graph.trace), coupled_layers(graph), types)
 
 
 def _of_module(module: nn.Module, example: Any, title: str | None) -> ReportContent:
@@ -141,10 +120,9 @@ def _of_pruner(pruner: Any, X: Any, title: str | None) -> ReportContent:
     check_is_fitted(pruner)
     module = check_module(_module_of(pruner.estimator_))
     table = pruner.analyze()
-    network = None
-    if X is not None or hasattr(pruner, "n_features_in_"):
-        example = np.zeros((2, pruner.n_features_in_), dtype=np.float32) if X is None else X
-        network = map_network(UnitGraph(trace(module, Inputs.of(_example(example, module)))), module)
+    network = pruner._network_map
+    if X is not None:
+        network = map_network(UnitGraph(trace(module, Inputs.of(_example(X, module)))), module)
     name = type(module).__name__
     return ReportContent(
         title=title or name,
@@ -154,7 +132,6 @@ def _of_pruner(pruner: Any, X: Any, title: str | None) -> ReportContent:
         is_pruned=True,
         facts=path_facts(pruner.history_, pruner.stop_reason_, pruner.n_iterations_, pruner.reduction_of),
         network=network,
-        no_network="Connections between layers are drawn where report gets example inputs: report(pruner, path, X).",
         history=pruner.history_,
         resource=pruner.reduction_of,
         baseline=_finite(pruner.baseline_score_),

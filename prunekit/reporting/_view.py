@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 
 from prunekit.cost import dense_counts
-from prunekit.reporting._content import NetworkMap, ReportContent
+from prunekit.reporting._content import ReportContent
 from prunekit.surgery import PruningPlan
+from prunekit.tracing import NetworkMap
 
 WHOLE = "(the network itself)"
 """Stands for the empty path of the outermost module."""

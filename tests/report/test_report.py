@@ -1,13 +1,17 @@
 """What a report says, from what it is made, and what it never lets through."""
 
+import copy
 import json
+import pickle
 import re
 from html.parser import HTMLParser
 
+import joblib
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 from skorch import NeuralNetClassifier
 from torch import nn
@@ -71,19 +75,39 @@ def test_fitted_pruner(tmp_path):
     }
 
 
-def test_pruner_without_inputs_has_no_graph_and_says_so(tmp_path):
-    page = Page(report(fitted_pruner(), tmp_path / "report.html"))
-    assert "nodes" not in page.data
-    assert "Connections between layers are drawn where report gets example inputs" in page.text
-    assert not any(attributes.get("id") == "graph" for attributes in page.of("div"))
+def test_pruner_knows_its_graph_without_inputs(tmp_path):
+    pruner = fitted_pruner()
+    kept, traced = (Page(report(pruner, tmp_path / "report.html", X)).data for X in (None, digits()[0]))
+    assert kept == traced
 
 
-def test_pruner_of_a_table_needs_no_inputs(tmp_path, dense):
+def test_graph_travels_with_the_pruner(tmp_path):
+    pruner = fitted_pruner()
+    joblib.dump(pruner, tmp_path / "pruner.joblib")
+    loaded = [pickle.loads(pickle.dumps(pruner)), joblib.load(tmp_path / "pruner.joblib"), copy.deepcopy(pruner)]
+    data = Page(report(pruner, tmp_path / "report.html")).data
+    assert [Page(report(one, tmp_path / "report.html")).data == data for one in loaded] == [True] * 3
+    assert not hasattr(clone(pruner), "_network_map"), "a clone is not fitted"
+    assert len(pickle.dumps(pruner._network_map)) < 2_000
+
+
+def test_graph_of_a_fit_that_went_on_from_a_checkpoint(tmp_path, dense):
+    X, y = make_table()
+    pruner = TaylorPruner(
+        FrozenEstimator(dense), step=0.1, target_reduction=0.3, checkpoint=tmp_path / "run", random_state=0
+    )
+    pages = [Page(report(clone(pruner).fit(X, y), tmp_path / f"{number}.html")).data for number in range(2)]
+    assert {node[0] for node in pages[0]["nodes"]} == {"input", "layer", "output"}
+    assert pages[0] == pages[1]
+
+
+def test_pruner_of_a_table(tmp_path, dense):
     X, y = make_table()
     pruner = TaylorPruner(FrozenEstimator(dense), step="one_shot", target_reduction=0.3, random_state=0).fit(X, y)
-    assert "nodes" in Page(report(pruner, tmp_path / "a.html")).data
     frame = pd.DataFrame(X, columns=[f"feature {number}" for number in range(X.shape[1])])
-    assert "nodes" in Page(report(pruner, tmp_path / "b.html", frame)).data
+    pages = [Page(report(pruner, tmp_path / "report.html", example)).data for example in (None, X, frame)]
+    assert "nodes" in pages[0]
+    assert pages[0] == pages[1] == pages[2]
 
 
 def test_search_stands_for_its_best_pruner(tmp_path, dense):
@@ -93,6 +117,7 @@ def test_search_stands_for_its_best_pruner(tmp_path, dense):
     pages = [Page(report(one, tmp_path / "report.html")) for one in (search, search.best_estimator_)]
     assert pages[0].data == pages[1].data
     assert pages[0].data["pruned"] is True
+    assert "nodes" in pages[0].data
 
 
 def test_network_in_a_training_loop(tmp_path):
