@@ -14,7 +14,7 @@ from prunekit.exceptions import ParameterError
 from prunekit.io._files import write_atomically
 from prunekit.reporting._content import ReportContent
 from prunekit.reporting._plots import plot_importances, plot_path
-from prunekit.reporting._view import history_table, layer_cells, layer_columns, make_cards, plan_rows, script_data
+from prunekit.reporting._view import history_table, layer_columns, layer_rows, make_cards, plan_rows, script_data
 
 _SCRIPTS = ("vendor/dagre.min.js", "page.js", "layout.js", "graph.js")
 
@@ -34,7 +34,7 @@ def render(content: ReportContent) -> str:
         An HTML document. Everything in the content is escaped.
     """
     columns = layer_columns(content.is_pruned)
-    rows = [layer_cells(row, content.is_pruned) for row in content.table.to_dict("records")]  # type: ignore[arg-type]
+    rows = layer_rows(content)
     history_columns, history_rows = history_table(content.history)
     filters = content.table[content.table["num_filters"] + content.table["num_pruned_filters"] > 0]
     scripts = [_asset(name) for name in _SCRIPTS]

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,8 +13,8 @@ from prunekit.reporting._content import ReportContent
 from prunekit.surgery import PruningPlan
 from prunekit.tracing import NetworkMap
 
-WHOLE = "(the network itself)"
-"""Stands for the empty path of the outermost module."""
+_WHOLE = "(the network itself)"
+"""Stands beside the class of the outermost module, which has no path."""
 
 
 @dataclass(frozen=True)
@@ -152,14 +152,33 @@ def layer_columns(is_pruned: bool) -> list[Column]:
     ]
 
 
-def layer_cells(row: dict[str, Any], is_pruned: bool) -> list[Cell]:
+def layer_rows(content: ReportContent) -> list[list[Cell]]:
+    """Return the cells of the layer table."""
+    rows = [_layer_cells(row, content.is_pruned) for row in content.table.to_dict("records")]  # type: ignore[arg-type]
+    whole = _row_of_whole(content)
+    if whole is not None:
+        rows[whole][0] = replace(rows[whole][0], text=f"{rows[whole][0].text} {_WHOLE}")
+    return rows
+
+
+def _row_of_whole(content: ReportContent) -> int | None:
+    """Return the number of the row of the network itself, which the table calls by its class; None if it has none."""
+    if content.network is None:
+        return None
+    name = content.network.types[""]
+    found = np.flatnonzero((content.table["name"] == name) & (content.table["type"] == name))
+    num_others = int(content.network.types.get(name) == name)  # a module of that name and class, which runs before
+    return int(found[-1]) if found.size > num_others else None
+
+
+def _layer_cells(row: dict[str, Any], is_pruned: bool) -> list[Cell]:
     """Return the cells of a row of the layer table."""
     filters, gone = int(row["num_filters"]), int(row["num_pruned_filters"])
     shape = row["activation_size"]
     sizes = tuple(shape)[1:] if isinstance(shape, tuple | list) else ()
     left = f"{filters:,} / {filters + gone:,}" if is_pruned and filters + gone else f"{filters:,}" if filters else "–"
     cells = [
-        Cell(row["name"] or WHOLE, row["name"]),
+        Cell(row["name"], row["name"]),
         Cell(row["type"], row["type"]),
         Cell("×".join(map(str, sizes)) or "–", float(np.prod(sizes)) if sizes else 0.0),
         Cell(left, filters),
@@ -185,12 +204,17 @@ def script_data(content: ReportContent, columns: list[Column], rows: list[list[C
     network = content.network
     table = content.table
     before = dense_counts(table["num_learnables"], table["learnables_reduction"]).astype(np.int64).tolist()
+    paths = table["name"].to_list()
+    whole = _row_of_whole(content)
+    if whole is not None:
+        paths[whole] = ""
     data: dict[str, Any] = {
         "pruned": content.is_pruned,
         "columns": [column.heading for column in columns],
         "rows": [
             {
                 "name": name,
+                "path": path,
                 "cells": [cell.text for cell in cells],
                 "params": int(params),
                 "before": was,
@@ -199,8 +223,9 @@ def script_data(content: ReportContent, columns: list[Column], rows: list[list[C
                 "prunable": int(prunable),
                 "blocked": blocked or "",
             }
-            for name, cells, params, was, filters, gone, prunable, blocked in zip(
+            for name, path, cells, params, was, filters, gone, prunable, blocked in zip(
                 table["name"],
+                paths,
                 rows,
                 table["num_learnables"],
                 before,

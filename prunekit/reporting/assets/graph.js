@@ -10,44 +10,50 @@
   const MOST_OPEN = 80; // boxes to begin with
   const SHADES = ["none", "up to 25 %", "25 to 50 %", "50 to 75 %", "more than 75 %"];
   const WHAT = data.pruned ? "parameters removed" : "prunable filters";
-  const rowOf = new Map(data.rows.map((row, number) => [row.name, number]));
+  const rowOf = new Map(data.rows.map((row, number) => [row.path, number]));
 
   // -- the tree of modules -----------------------------------------------------------------------------------------
-  const tree = { root: { id: "g:", path: "", children: [], touching: [], parent: null }, edges: data.edges };
-  const groups = new Map([["", tree.root]]);
+  const makeGroup = (id, path, parent) => ({ id, path, children: [], touching: [], parent });
+  const tree = { root: makeGroup("all", "", null), edges: data.edges };
+  const ran = new Set(data.nodes.filter((node) => node[0] === "layer").map((node) => node[1]));
+  // The network has a box where it holds something that none of its modules does.
+  const network = rowOf.has("") && !ran.has("") ? makeGroup("g:", "", tree.root) : tree.root;
+  const groups = new Map([["", network]]);
   const nodes = data.nodes.map(([kind, path, label, call], number) => ({ id: `n:${number}`, number, kind, path, label, call }));
   const parentPath = (path) => (path.includes(".") ? path.slice(0, path.lastIndexOf(".")) : "");
 
   function groupAt(path) {
     if (groups.has(path)) return groups.get(path);
     const parent = groupAt(parentPath(path));
-    const group = { id: `g:${path}`, path, children: [], touching: [], parent };
+    const group = makeGroup(`g:${path}`, path, parent);
     groups.set(path, group);
     parent.children.push(group);
     return group;
   }
 
-  const ran = new Set(data.nodes.map((node) => node[1]));
-  const isWithin = (path, outer) => outer === "" || path === outer || path.startsWith(`${outer}.`);
+  const homeOf = (node) => {
+    if (node.kind === "input" || node.kind === "output") return tree.root;
+    return groupAt(node.kind === "operation" ? node.path : parentPath(node.path));
+  };
   for (const node of nodes) {
-    const home = node.kind === "layer" && node.path ? parentPath(node.path) : node.kind === "operation" ? node.path : "";
-    node.parent = groupAt(home);
+    node.parent = homeOf(node);
     node.parent.children.push(node);
+    if (node.kind === "input" && network !== tree.root) tree.root.children.push(network);
     node.rows = node.kind === "layer" && rowOf.has(node.path) ? [rowOf.get(node.path)] : [];
   }
   // Layers that did not run themselves belong to the layer around them, if that one did, as in an attention.
   const layersAt = new Map();
   for (const node of nodes) if (node.kind === "layer" && node.call === 1) layersAt.set(node.path, node);
   data.rows.forEach((row, number) => {
-    if (ran.has(row.name) || groups.has(row.name)) return;
-    for (let path = parentPath(row.name); ; path = parentPath(path)) {
+    if (ran.has(row.path) || groups.has(row.path)) return;
+    for (let path = parentPath(row.path); ; path = parentPath(path)) {
       if (layersAt.has(path)) { layersAt.get(path).rows.push(number); return; }
       if (!path) break;
     }
-    const node = { id: `n:${nodes.length}`, number: nodes.length, kind: "layer", path: row.name, label: "", call: 1, rows: [number], idle: true };
+    const node = { id: `n:${nodes.length}`, number: nodes.length, kind: "layer", path: row.path, label: "", call: 1, rows: [number], idle: true };
     nodes.push(node);
-    layersAt.set(row.name, node);
-    node.parent = groupAt(parentPath(row.name));
+    layersAt.set(row.path, node);
+    node.parent = groupAt(parentPath(row.path));
     node.parent.children.push(node);
   });
   const items = new Map([...nodes, ...groups.values()].map((item) => [item.id, item]));
@@ -65,15 +71,15 @@
     for (const group of new Set([...chains[a].slice(1), ...chains[b].slice(1)])) group.touching.push(number);
   });
 
-  function rowsOf(item) {
-    if (!item.children) return item.rows;
-    const own = rowOf.has(item.path) && item.path !== "" ? [rowOf.get(item.path)] : [];
-    const inside = new Set(own);
-    for (const child of item.children) for (const row of rowsOf(child)) inside.add(row);
+  for (const [path, group] of groups) group.rows = rowOf.has(path) ? [rowOf.get(path)] : []; // of its own
+  function rowsWithin(item) {
+    const inside = new Set(item.rows);
+    for (const child of item.children ?? []) for (const row of rowsWithin(child)) inside.add(row);
     return [...inside];
   }
   for (const item of items.values()) {
-    item.all = rowsOf(item).map((number) => data.rows[number]);
+    item.all = rowsWithin(item).map((number) => data.rows[number]);
+    item.reasons = item.rows.map((number) => data.rows[number].blocked).filter(Boolean);
     const sum = (key) => item.all.reduce((total, row) => total + row[key], 0);
     const whole = data.pruned ? sum("before") : sum("filters");
     item.share = whole ? (data.pruned ? 1 - sum("params") / whole : sum("prunable") / whole) : null;
@@ -82,12 +88,12 @@
   }
 
   // -- state -------------------------------------------------------------------------------------------------------
-  const open = new Set([tree.root]);
+  const open = new Set([tree.root, network]);
   let selected = null, current = null, zoom = 1, drawn = null;
 
   function openToBegin() {
-    let count = tree.root.children.length;
-    let level = tree.root.children.filter((item) => item.children);
+    let count = network.children.length;
+    let level = network.children.filter((item) => item.children);
     while (level.length) { // modules of one depth all alike
       const inside = level.flatMap((group) => group.children);
       count += inside.length;
@@ -168,7 +174,7 @@
     if (!box.open && (item.children || item.kind === "layer")) kinds.push(`shade-${shadeOf(item.share)}`);
     if (item.kind === "input" || item.kind === "output") kinds.push("end");
     if (item.kind === "operation") kinds.push("operation");
-    if (item.blocked && !item.children) kinds.push("blocked");
+    if (item.reasons.length) kinds.push("blocked");
     const spoken = [nameOf(item), item.children ? (box.open ? "module, open" : "module, closed") : typeOf(item), changeOf(item), item.blocked ? "blocked in part or whole" : ""];
     const element = draw_("g", { class: kinds.join(" "), role: "button", tabindex: "-1", "data-id": item.id, "aria-pressed": "false", "aria-label": spoken.filter(Boolean).join(", ") });
     if (item.children) element.setAttribute("aria-expanded", String(box.open));
@@ -189,7 +195,7 @@
         draw_("text", { class: "second", x: x + inset, y: y + 33 }, mark + secondOf(item, (item.children ? 29 : 33) - mark.length)));
       if (item.children) element.append(toggleSign(box, x + 9, y + 12));
     }
-    const why = item.children ? "" : item.all.map((row) => row.blocked).filter(Boolean).join("; ");
+    const why = item.reasons.join("; ");
     element.append(draw_("title", {}, why ? `${nameOf(item)}\nblocked by: ${why}` : nameOf(item)));
     return element;
   }
@@ -260,25 +266,23 @@
 
   function nodeOfLayer(path) {
     if (layersAt.has(path)) return layersAt.get(path);
+    if (groups.has(path)) return groups.get(path);
     for (let outer = path; outer; ) {
       outer = parentPath(outer);
       if (layersAt.has(outer)) return layersAt.get(outer);
     }
-    return groups.get(path) ?? null;
+    return null;
+  }
+
+  function coupledItems(item, kind) {
+    const paths = item.rows.flatMap((number) => coupled(data.rows[number].path, kind));
+    return [...new Set(paths.map(nodeOfLayer))].filter((other) => other && other !== item && other !== tree.root);
   }
 
   function mark() {
-    const pathsOf = (item) => item.rows.map((number) => data.rows[number].name);
     const sides = { together: new Set(), along: new Set() };
-    if (selected && !selected.children) {
-      for (const kind of ["along", "together"]) {
-        for (const path of pathsOf(selected)) {
-          for (const other of coupled(path, kind)) {
-            const node = nodeOfLayer(other);
-            if (node && !node.children && node !== selected) sides[kind].add(visible(node).id);
-          }
-        }
-      }
+    for (const kind of selected ? ["along", "together"] : []) {
+      for (const other of coupledItems(selected, kind)) sides[kind].add(visible(other).id);
     }
     const chosen = selected ? visible(selected).id : null;
     for (const [id, element] of drawn.elements) {
@@ -292,7 +296,7 @@
       const lit = selected && !selected.children && line.edges.some((number) => data.edges[number].includes(selected.number));
       line.path.classList.toggle("lit", Boolean(lit));
     }
-    const rows = new Set(selected ? (selected.children ? [rowOf.get(selected.path)] : selected.rows) : []);
+    const rows = new Set(selected ? selected.rows : []);
     for (const row of $("layers-table").tBodies[0].rows) row.classList.toggle("selected", rows.has(Number(row.dataset.row)));
   }
 
@@ -322,10 +326,9 @@
       action.addEventListener("click", () => toggle(item));
       parts.push(make("p", { style: "margin-top: 12px" }, action));
     }
-    const rows = item.children ? (rowOf.has(item.path) ? [rowOf.get(item.path)] : []) : item.rows;
-    for (const number of rows) {
+    for (const number of item.rows) {
       const row = data.rows[number];
-      if (rows.length > 1 || item.children) parts.push(make("h4", {}, item.children ? "Of its own" : row.name));
+      if (item.rows.length > 1 || item.children) parts.push(make("h4", {}, item.children ? "Of its own" : row.name));
       const list = make("dl", {});
       data.columns.forEach((column, at) => {
         if (at > 0 && at < data.columns.length - 1) list.append(entry(column, row.cells[at]));
@@ -335,14 +338,10 @@
     }
     if (item.idle) parts.push(make("p", { class: "note" }, "This layer did not run on the example inputs."));
     if (item.kind === "operation") parts.push(make("p", { class: "note" }, "An operation of the model's code that brings data of several layers together."));
+    const together = coupledItems(item, "together");
+    parts.push(...chips("Filters in the same units", together));
+    parts.push(...chips("Loses inputs or entries along with it", coupledItems(item, "along").filter((other) => !together.includes(other))));
     if (!item.children) {
-      const unique = (kind) => {
-        const paths = item.rows.flatMap((number) => coupled(data.rows[number].name, kind));
-        return [...new Set(paths.map(nodeOfLayer))].filter((node) => node && node !== item && !node.children);
-      };
-      const together = unique("together");
-      parts.push(...chips("Filters in the same units", together));
-      parts.push(...chips("Loses inputs or entries along with it", unique("along").filter((node) => !together.includes(node))));
       parts.push(...chips("Reads from", (readsFrom[item.number] ?? []).map((number) => nodes[number])));
       parts.push(...chips("Feeds", (feeds[item.number] ?? []).map((number) => nodes[number])));
     }
@@ -453,14 +452,14 @@
   });
   $("collapse-all").addEventListener("click", () => {
     open.clear();
-    open.add(tree.root);
+    open.add(tree.root).add(network);
     redraw();
   });
 
   function search(text) {
     const wanted = text.trim().toLowerCase();
     if (!wanted) return null;
-    const all = [...nodes.filter((node) => node.kind === "layer"), ...[...groups.values()].filter((group) => group.path)];
+    const all = [...nodes.filter((node) => node.kind === "layer"), ...[...groups.values()].filter((group) => group !== tree.root)];
     const tests = [
       (item) => item.path.toLowerCase() === wanted,
       (item) => item.path.toLowerCase().endsWith(wanted),
@@ -479,12 +478,11 @@
     if (found) select(found, true);
     else $("details").replaceChildren(make("p", { class: "note" }, `No layer's name or type contains “${$("search").value}”.`));
   });
-  $("search-list").append(...data.rows.filter((row) => row.name).map((row) => make("option", { value: row.name })));
+  $("search-list").append(...data.rows.map((row) => make("option", { value: row.name })));
 
   for (const row of $("layers-table").tBodies[0].rows) {
     row.querySelector("button.link").addEventListener("click", () => {
-      const item = nodeOfLayer(data.rows[Number(row.dataset.row)].name) ?? tree.root;
-      if (item === tree.root) return;
+      const item = nodeOfLayer(data.rows[Number(row.dataset.row)].path);
       select(item, true);
       $("network").scrollIntoView();
       drawn.elements.get(visible(item).id).focus({ preventScroll: true });
