@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from prunekit.analysis._outcomes import Outcome
 from prunekit.surgery import PruningPlan
 from prunekit.tracing import NetworkMap
 
@@ -63,6 +64,8 @@ class ReportContent:
         Why there are none.
     history : DataFrame, default=None
         A row an iteration, as ``TaylorPruner.history_``.
+    outcomes : tuple of str, default=()
+        A word for each of its rows.
     resource : str, default="params"
         What the reductions of the history are of.
     baseline, threshold, target : float or None
@@ -86,6 +89,7 @@ class ReportContent:
     network: NetworkMap | None = None
     no_network: str = ""
     history: pd.DataFrame | None = None
+    outcomes: tuple[Outcome, ...] = ()
     resource: str = "params"
     baseline: float | None = None
     threshold: float | None = None

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from prunekit.analysis._outcomes import outcomes
 from prunekit.analysis._thresholds import lowest_allowed
 from prunekit.exceptions import ParameterError, PlanError
 from prunekit.io import read_plan
@@ -86,7 +87,9 @@ def _assemble(
     dense, pruned = metrics["dense"], metrics["pruned"]
     resource = str(settings.get("reduction_of", "params"))
     n_iterations = int((history["phase"] == "prune").sum())
-    facts = path_facts(history, str(metrics["stop_reason"]), n_iterations, resource)
+    totals = _totals(table, dense, pruned)
+    found = outcomes(history, totals["params"]["reduction"])
+    facts = path_facts(history, found, str(metrics["stop_reason"]), n_iterations, resource)
     facts[f"Accuracy on {metrics['num_test']:,} test samples"] = (
         f"{100 * dense['test_accuracy']:.2f} % before, {100 * pruned['test_accuracy']:.2f} % after"
     )
@@ -100,12 +103,13 @@ def _assemble(
         title=str(marker.get("name", path.name)),
         subject=f"What 'prunekit run' wrote to {path}: the pruned network beside the dense one.",
         table=table,
-        totals=_totals(table, dense, pruned),
+        totals=totals,
         is_pruned=True,
         facts=facts,
         network=network,
         no_network=no_network,
         history=history,
+        outcomes=found,
         resource=resource,
         baseline=baseline if np.isfinite(baseline) else None,
         threshold=lowest_allowed(baseline, settings.get("min_score"), settings.get("max_score_drop")),

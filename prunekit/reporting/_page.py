@@ -35,7 +35,7 @@ def render(content: ReportContent) -> str:
     """
     columns = layer_columns(content.is_pruned)
     rows = layer_rows(content)
-    history_columns, history_rows = history_table(content.history)
+    history_columns, history_rows = history_table(content)
     filters = content.table[content.table["num_filters"] + content.table["num_pruned_filters"] > 0]
     scripts = [_asset(name) for name in _SCRIPTS]
     page: str = _template().render(

@@ -1,6 +1,6 @@
 """From a pruner, a net or a network to the content of a report."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from prunekit.analysis._examples import moved_to, unfrozen
+from prunekit.analysis._outcomes import Outcome, outcomes
 from prunekit.analysis._thresholds import lowest_allowed
 from prunekit.cost import RESOURCE_WORDS, CostModel, layer_table
 from prunekit.exceptions import NothingToPruneError, ParameterTypeError
@@ -120,6 +121,7 @@ def _of_pruner(pruner: Any, X: Any, title: str | None) -> ReportContent:
     check_is_fitted(pruner)
     module = check_module(_module_of(pruner.estimator_))
     table = pruner.analyze()
+    found = outcomes(pruner.history_, pruner.reductions_["params"])
     network = pruner._network_map
     if X is not None:
         network = map_network(UnitGraph(trace(module, Inputs.of(_example(X, module)))), module)
@@ -130,9 +132,10 @@ def _of_pruner(pruner: Any, X: Any, title: str | None) -> ReportContent:
         table=table,
         totals=table.attrs["totals"],
         is_pruned=True,
-        facts=path_facts(pruner.history_, pruner.stop_reason_, pruner.n_iterations_, pruner.reduction_of),
+        facts=path_facts(pruner.history_, found, pruner.stop_reason_, pruner.n_iterations_, pruner.reduction_of),
         network=network,
         history=pruner.history_,
+        outcomes=found,
         resource=pruner.reduction_of,
         baseline=_finite(pruner.baseline_score_),
         threshold=lowest_allowed(pruner.baseline_score_, pruner.min_score, pruner.max_score_drop),
@@ -149,7 +152,9 @@ def _of_pruner(pruner: Any, X: Any, title: str | None) -> ReportContent:
     )
 
 
-def path_facts(history: pd.DataFrame, stop_reason: str, n_iterations: int, resource: str) -> dict[str, str]:
+def path_facts(
+    history: pd.DataFrame, found: Sequence[Outcome], stop_reason: str, n_iterations: int, resource: str
+) -> dict[str, str]:
     """
     Return what a run came to.
 
@@ -157,6 +162,8 @@ def path_facts(history: pd.DataFrame, stop_reason: str, n_iterations: int, resou
     ----------
     history : DataFrame
         As ``TaylorPruner.history_``.
+    found : sequence of str
+        Outcome of each row.
     stop_reason : str
         Why it ended.
     n_iterations : int
@@ -170,12 +177,12 @@ def path_facts(history: pd.DataFrame, stop_reason: str, n_iterations: int, resou
         Lines of the summary.
     """
     facts = {"Stop reason": STOP_REASONS.get(stop_reason, stop_reason), "Iterations": f"{n_iterations:,}"}
-    held = history[history["held"].astype(bool)] if len(history) else history
-    if len(held) and np.isfinite(held["score"].iloc[-1]):
-        facts["Validation score"] = f"{held['score'].iloc[0]:.4f} before, {held['score'].iloc[-1]:.4f} after"
-    if len(held):
+    kept = history[[outcome != "taken back" for outcome in found]]
+    if len(kept) and np.isfinite(kept["score"].iloc[-1]):
+        facts["Validation score"] = f"{kept['score'].iloc[0]:.4f} before, {kept['score'].iloc[-1]:.4f} after"
+    if len(kept):
         facts["Reduction reached"] = (
-            f"{100 * held['reduction'].iloc[-1]:.1f} % of {RESOURCE_WORDS.get(resource, resource)}"
+            f"{100 * kept['reduction'].iloc[-1]:.1f} % of {RESOURCE_WORDS.get(resource, resource)}"
         )
     return facts
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from prunekit.cost import dense_counts
 from prunekit.reporting._content import ReportContent
@@ -280,18 +279,17 @@ def plan_rows(plan: PruningPlan | None) -> list[PlanRow]:
     return rows
 
 
-def history_table(history: pd.DataFrame | None) -> tuple[list[Column], list[list[Cell]]]:
-    """Return the columns and the rows of the history."""
-    if history is None:
+def history_table(content: ReportContent) -> tuple[list[Column], list[list[Cell]]]:
+    """Return the columns and the rows of the history, with outcomes for whether the thresholds held."""
+    if content.history is None:
         return [], []
+    history = content.history.assign(held=content.outcomes).rename(columns={"held": "outcome"})
     shown = [column for column in history.columns if not history[column].isna().all()]
     columns = [Column(name.replace("_", " "), history[name].dtype.kind in "iuf") for name in shown]
     return columns, [[_history_cell(name, row[name]) for name in shown] for _, row in history.iterrows()]
 
 
 def _history_cell(name: str, value: Any) -> Cell:
-    if isinstance(value, bool | np.bool_):
-        return Cell("yes" if value else "no", float(value))
     if isinstance(value, str):
         return Cell(value, value)
     number = float(value)
