@@ -1,16 +1,16 @@
 """From a pruner, a net or a network to the content of a report."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
-from prunekit.analysis._examples import moved_to, unfrozen
+from prunekit.analysis._examples import example_inputs, unfrozen
 from prunekit.analysis._outcomes import Outcome, outcomes
+from prunekit.analysis._subjects import finite_importances
 from prunekit.analysis._thresholds import lowest_allowed
 from prunekit.cost import RESOURCE_WORDS, CostModel, layer_table
 from prunekit.exceptions import NothingToPruneError, ParameterTypeError
@@ -61,16 +61,16 @@ def collect_content(network: Any, X: Any, title: str | None) -> ReportContent:
         raise ParameterTypeError(
             "The 'X' parameter of report must hold example inputs for a network that was not pruned. Got None instead."
         )
-    return _of_module(module, _example(X, module), title)
+    return _of_module(module, example_inputs(X, module, "report"), title)
 
 
-def _of_module(module: nn.Module, example: Any, title: str | None) -> ReportContent:
+def _of_module(module: nn.Module, example: Inputs, title: str | None) -> ReportContent:
     """Report on what could be pruned."""
     facts: dict[str, str] = {}
     try:
         network = PrunableNetwork(module, example, criterion="magnitude")
     except NothingToPruneError:
-        graph, _ = prove_units(module, Inputs.of(example))
+        graph, _ = prove_units(module, example)
         table = layer_table(module, CostModel(module, graph), np.zeros(graph.n_units, dtype=bool))
         facts["Can be pruned"] = "nothing; the layer table says what blocks each layer"
     else:
@@ -95,23 +95,21 @@ def _of_network(network: PrunableNetwork, title: str | None) -> ReportContent:
     table = network.analyze()
     name = type(network.module).__name__
     removed = int((~network.support).sum())
-    scored = bool(network.num_scored)
+    importances = finite_importances(network)
+    facts = {"Units removed": f"{removed:,} of {len(network.support):,}"}
+    if importances is None and network.num_scored:
+        facts["Importances"] = "left out, since some are not finite"
     return ReportContent(
         title=title or name,
         subject=f"{name} in a training loop, {'with units removed' if removed else 'with nothing removed so far'}.",
         table=table,
         totals=table.attrs["totals"],
         is_pruned=bool(removed),
-        facts={"Units removed": f"{removed:,} of {len(network.support):,}"},
+        facts=facts,
         network=map_network(network.graph, network.module),
-        importances=Importances(
-            np.asarray(network.importances, dtype=np.float64),
-            network.unit_layers,
-            network.support,
-            network.criterion.name,
-        )
-        if scored
-        else None,
+        importances=None
+        if importances is None
+        else Importances(importances, network.unit_layers, network.support, network.criterion.name),
         plan=network.plan,
         environment=describe_environment(),
     )
@@ -124,7 +122,7 @@ def _of_pruner(pruner: Any, X: Any, title: str | None) -> ReportContent:
     found = outcomes(pruner.history_, pruner.reductions_["params"])
     network = pruner._network_map
     if X is not None:
-        network = map_network(UnitGraph(trace(module, Inputs.of(_example(X, module)))), module)
+        network = map_network(UnitGraph(trace(module, example_inputs(X, module, "report"))), module)
     name = type(module).__name__
     return ReportContent(
         title=title or name,
@@ -200,26 +198,6 @@ def _module_of(network: Any) -> Any:
         f"The 'network' parameter of report must be {_WANTED}. Got {type(network).__name__} instead"
         f"{': call initialize() or fit() first' if hasattr(network, 'get_params_for') else ''}."
     )
-
-
-def _example(X: Any, module: nn.Module) -> Any:
-    """Return example inputs as tensors of the network's own data type and device."""
-    if isinstance(X, Mapping):
-        return {key: _example(value, module) for key, value in X.items()}
-    if isinstance(X, tuple):
-        return tuple(_example(value, module) for value in X)
-    if isinstance(X, pd.DataFrame):
-        X = X.iloc[:2].to_numpy()
-    if isinstance(X, list):
-        X = np.asarray(X[:2])
-    if isinstance(X, np.ndarray):
-        X = torch.from_numpy(np.array(X[:2]))
-    if not isinstance(X, torch.Tensor):
-        raise ParameterTypeError(
-            "The 'X' parameter of report must hold example inputs: an array, a tensor, or a tuple or mapping of those. "
-            f"Got {type(X).__name__} instead."
-        )
-    return moved_to(module, X)
 
 
 def _finite(value: Any) -> float | None:
