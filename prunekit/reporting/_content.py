@@ -100,16 +100,6 @@ class ReportContent:
     environment: dict[str, str] = field(default_factory=dict)
 
 
-STOP_REASONS = {
-    "target_reduction": "target reached",
-    "min_score": "more would cost too much score",
-    "max_score_drop": "more would cost too much score",
-    "nothing_left_to_prune": "nothing else can be pruned",
-    "interrupted": "interrupted by the user",
-}
-"""What the stop reasons of a pruner mean."""
-
-
 def describe_environment() -> dict[str, str]:
     """
     Return the versions of Python and of the packages that matter here.

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from prunekit._words import bytes_text, percent_text
 from prunekit.analysis._outcomes import outcomes
 from prunekit.analysis._thresholds import lowest_allowed
 from prunekit.exceptions import ParameterError, PlanError
@@ -91,9 +92,9 @@ def _assemble(
     found = outcomes(history, totals["params"]["reduction"])
     facts = path_facts(history, found, str(metrics["stop_reason"]), n_iterations, resource)
     facts[f"Accuracy on {metrics['num_test']:,} test samples"] = (
-        f"{100 * dense['test_accuracy']:.2f} % before, {100 * pruned['test_accuracy']:.2f} % after"
+        f"{percent_text(dense['test_accuracy'], 2)} before, {percent_text(pruned['test_accuracy'], 2)} after"
     )
-    facts["File size"] = f"{dense['file_bytes']:,} bytes before, {pruned['file_bytes']:,} bytes after"
+    facts["File size"] = f"{bytes_text(dense['file_bytes'])} before, {bytes_text(pruned['file_bytes'])} after"
     for size, before_ms in dense["latency_ms"].items():
         facts[f"Latency, batch of {size}"] = f"{before_ms:.3f} ms before, {pruned['latency_ms'][size]:.3f} ms after"
     baseline = float(history["score"].iloc[0]) if len(history) else float("nan")

@@ -10,8 +10,8 @@ from typing import Any
 
 from markupsafe import Markup
 
+from prunekit._files import write_atomically
 from prunekit.exceptions import ParameterError
-from prunekit.io._files import write_atomically
 from prunekit.reporting._content import ReportContent
 from prunekit.reporting._plots import plot_importances, plot_path
 from prunekit.reporting._view import history_table, layer_columns, layer_rows, make_cards, plan_rows, script_data

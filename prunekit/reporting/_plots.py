@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from prunekit._words import percent_text
 from prunekit.analysis._outcomes import Outcome
 from prunekit.cost import RESOURCE_WORDS
 from prunekit.reporting._content import Importances, ReportContent
@@ -185,7 +186,7 @@ def plot_path(content: ReportContent) -> PathPlot | None:
 
     measure = "Validation score" if column == "score" else "Training loss"
     texts = [
-        f"{row['phase']}, {100 * row['reduction']:.1f} % removed, {measure.lower()} {row[column]:.4f}"
+        f"{row['phase']}, {percent_text(row['reduction'])} removed, {measure.lower()} {row[column]:.4f}"
         for _, row in shown.iterrows()
     ]
     marks = [Mark(across(a), up(b), text) for a, b, text in zip(x, y, texts, strict=True)]

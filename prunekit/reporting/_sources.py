@@ -8,6 +8,7 @@ import pandas as pd
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
+from prunekit._words import STOP_REASONS, percent_text
 from prunekit.analysis._examples import example_inputs, unfrozen
 from prunekit.analysis._outcomes import Outcome, outcomes
 from prunekit.analysis._subjects import finite_importances
@@ -16,7 +17,6 @@ from prunekit.cost import RESOURCE_WORDS, CostModel, layer_table
 from prunekit.exceptions import NothingToPruneError, ParameterTypeError
 from prunekit.network import PrunableNetwork
 from prunekit.reporting._content import (
-    STOP_REASONS,
     Importances,
     ReportContent,
     describe_environment,
@@ -77,7 +77,7 @@ def _of_module(module: nn.Module, example: Inputs, title: str | None) -> ReportC
         graph, table = network.graph, network.analyze()
         for name, resource in (("parameters", "params"), ("multiply-adds", "macs"), ("filters", "filters")):
             most = network.max_reduction(resource)  # type: ignore[arg-type]
-            facts[f"Largest possible reduction of {name}"] = f"{100 * most:.1f} %"
+            facts[f"Largest possible reduction of {name}"] = percent_text(most)
     name = type(module).__name__
     return ReportContent(
         title=title or name,
@@ -180,7 +180,7 @@ def path_facts(
         facts["Validation score"] = f"{kept['score'].iloc[0]:.4f} before, {kept['score'].iloc[-1]:.4f} after"
     if len(kept):
         facts["Reduction reached"] = (
-            f"{100 * kept['reduction'].iloc[-1]:.1f} % of {RESOURCE_WORDS.get(resource, resource)}"
+            f"{percent_text(kept['reduction'].iloc[-1])} of {RESOURCE_WORDS.get(resource, resource)}"
         )
     return facts
 

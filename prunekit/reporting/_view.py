@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from prunekit._words import bytes_text, change_text, count_text, percent_text
 from prunekit.cost import dense_counts
 from prunekit.reporting._content import ReportContent
 from prunekit.surgery import PruningPlan
@@ -115,7 +116,7 @@ def make_cards(content: ReportContent) -> list[Card]:
         if key not in content.totals:
             continue
         total = content.totals[key]
-        shown: Callable[[float], str] = bytes_text if key == "memory_bytes" else compact_number
+        shown: Callable[[float], str] = bytes_text if key == "memory_bytes" else count_text
         before, after = total["before"], total["after"]
         change = change_text(total["reduction"]) if content.is_pruned else ""
         cards.append(
@@ -296,34 +297,10 @@ def _history_cell(name: str, value: Any) -> Cell:
     if math.isnan(number):
         return Cell("–", -math.inf)
     if name.startswith(("reduction", "target")):
-        return Cell(f"{100 * number:.1f} %", number)
+        return Cell(percent_text(number), number)
     if name.endswith("_bytes"):
         return Cell(bytes_text(number), number)
     return Cell(f"{number:,.0f}" if number == round(number) and abs(number) < 1e15 else f"{number:.4g}", number)
-
-
-def change_text(reduction: float) -> str:
-    """Return a removed fraction as a change, such as "−30.0 %"."""
-    if not reduction:
-        return "0 %"
-    return f"{'−' if reduction > 0 else '+'}{abs(100 * reduction):.1f} %"
-
-
-def compact_number(value: float) -> str:
-    """Return a number with a unit for thousands and millions, such as "25.6 M"."""
-    for power, unit in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e4, "k")):
-        if abs(value) >= power:
-            divisor = 1e3 if unit == "k" else power
-            return f"{value / divisor:.3g} {unit}" if abs(value) / divisor < 999.5 else f"{value / divisor:,.0f} {unit}"
-    return f"{value:,.0f}"
-
-
-def bytes_text(value: float) -> str:
-    """Return a number of bytes with a unit."""
-    for power, unit in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
-        if abs(value) >= power:
-            return f"{value / power:.3g} {unit}" if abs(value) / power < 999.5 else f"{value / power:,.0f} {unit}"
-    return f"{value:,.0f} B"
 
 
 def ranges(indices: Iterable[int]) -> str:

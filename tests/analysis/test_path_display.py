@@ -127,7 +127,7 @@ def test_a_threshold_that_broke(broken):
     np.testing.assert_array_equal(np.sort(display.line_.get_xdata()), display.line_.get_xdata())
     assert len(display.taken_back_.get_xdata()) >= 1
     assert len(display.line_.get_xdata()) + len(display.taken_back_.get_xdata()) == len(history)
-    assert display.ax_.get_title(loc="left") == "Pruning path: ended by max_score_drop"
+    assert display.ax_.get_title(loc="left") == "Pruning path: more would break max_score_drop"
 
 
 def test_steps_that_were_taken_back_are_apart(made_up):

@@ -12,34 +12,8 @@ from prunekit.reporting._content import Importances
 from prunekit.reporting._page import render
 from prunekit.reporting._plots import nice_ticks, plot_importances, plot_path
 from prunekit.reporting._sources import collect_content
-from prunekit.reporting._view import bytes_text, change_text, compact_number, history_table, ranges
+from prunekit.reporting._view import history_table, ranges
 from tests.report.nets import fitted_pruner
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        (0, "0"),
-        (9_999, "9,999"),
-        (12_345, "12.3 k"),
-        (999_900, "1,000 k"),
-        (25_557_032, "25.6 M"),
-        (4.09e9, "4.09 G"),
-        (2.5e12, "2.5 T"),
-    ],
-)
-def test_compact_number(value, text):
-    assert compact_number(value) == text
-
-
-@pytest.mark.parametrize(("value", "text"), [(0, "0 B"), (999, "999 B"), (1_500, "1.5 kB"), (56_100_000, "56.1 MB")])
-def test_bytes(value, text):
-    assert bytes_text(value) == text
-
-
-@pytest.mark.parametrize(("reduction", "text"), [(0.0, "0 %"), (0.5, "−50.0 %"), (-0.01, "+1.0 %"), (1.0, "−100.0 %")])
-def test_change(reduction, text):
-    assert change_text(reduction) == text
 
 
 @given(st.sets(st.integers(0, 60)))
