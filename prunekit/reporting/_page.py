@@ -16,7 +16,7 @@ from prunekit.reporting._content import ReportContent
 from prunekit.reporting._plots import plot_importances, plot_path
 from prunekit.reporting._view import history_table, layer_columns, layer_rows, make_cards, plan_rows, script_data
 
-_SCRIPTS = ("vendor/dagre.min.js", "page.js", "layout.js", "graph.js")
+_SCRIPTS = ("vendor/dagre.min.js", "page.js", "layout.js", "tree.js", "picture.js", "selection.js", "graph.js")
 
 
 def render(content: ReportContent) -> str:
@@ -110,7 +110,7 @@ def _template() -> Any:
     return environment.get_template("report.html.jinja")
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=16)
 def _asset(name: str) -> str:
     """Return a file of the package; a newline at both ends keeps it readable in the page."""
     text = (resources.files("prunekit.reporting") / "assets" / name).read_text(encoding="utf-8")
