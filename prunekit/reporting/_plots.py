@@ -200,14 +200,14 @@ def plot_path(content: ReportContent) -> PathPlot | None:
         top,
         bottom,
         [Tick(across(value), f"{100 * value:g} %") for value in x_values],
-        [Tick(up(value), f"{value:.6g}") for value in y_values],
+        [Tick(up(value), f"{value:.6g}".replace("-", "−")) for value in y_values],
         f"Reduction of {RESOURCE_WORDS.get(content.resource, content.resource)}",
         measure,
         " ".join(f"{mark.x},{mark.y}" for mark in of("held", "recovered")),
         of("held"),
         of("recovered"),
         of("taken back"),
-        None if threshold is None else Tick(up(threshold), f"{threshold:.4g}"),
+        None if threshold is None else Tick(up(threshold), f"{threshold:.4g}".replace("-", "−")),
         None if content.target is None else Tick(across(content.target), f"{100 * content.target:g} %"),
     )
 

@@ -77,7 +77,7 @@ def _of_module(module: nn.Module, example: Inputs, title: str | None) -> ReportC
         graph, table = network.graph, network.analyze()
         for name, resource in (("parameters", "params"), ("multiply-adds", "macs"), ("filters", "filters")):
             most = network.max_reduction(resource)  # type: ignore[arg-type]
-            facts[f"Largest possible reduction of {name}"] = percent_text(most)
+            facts[f"Largest reduction of {name}"] = percent_text(most)
     name = type(module).__name__
     return ReportContent(
         title=title or name,

@@ -134,9 +134,11 @@ def make_cards(content: ReportContent) -> list[Card]:
 def layer_columns(is_pruned: bool) -> list[Column]:
     """Return the columns of the layer table."""
     changes = (
-        [Column("Change of parameters", True, "Fraction of the layer's parameters that is gone")] if is_pruned else []
+        [Column("Change of\u00a0parameters", True, "Fraction of the layer's parameters that is gone")]
+        if is_pruned
+        else []
     )
-    macs = [Column("Change of MACs", True, "Fraction of its multiply-adds that is gone")] if is_pruned else []
+    macs = [Column("Change of\u00a0MACs", True, "Fraction of its multiply-adds that is gone")] if is_pruned else []
     return [
         Column("Layer", help="Dotted name of the module"),
         Column("Type", help="Its class"),

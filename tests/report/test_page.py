@@ -270,6 +270,30 @@ def test_deep_network_opens_in_part_and_whole(pages, show):
     assert (apart_across | apart_down | np.eye(x.size, dtype=bool)).all(), "boxes lie on each other"
 
 
+@pytest.mark.parametrize("width", [1400, 800])
+def test_every_reason_is_in_sight(pages, show, width):
+    page = show(pages / "blocked.html")
+    page.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride", {"width": width, "height": 1000, "deviceScaleFactor": 1, "mobile": False}
+    )
+    try:
+        right = page.execute_script("""
+            return [...document.querySelectorAll('#layers-table td:last-child')]
+                .map((cell) => cell.getBoundingClientRect().right)""")
+        reasons = [cell.text for cell in page.find_elements("css selector", "#layers-table td:last-child")]
+    finally:
+        page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    assert max(right) <= width
+    assert [bool(reason) for reason in reasons] == [True, False, True]
+
+
+def test_names_beside_bars_are_cut_at_the_front_and_not_turned_around(pages, show):
+    page = show(pages / "deep.html")
+    name = page.find_elements("css selector", ".bars .name bdi")[1]
+    assert name.text == "1.conv1"
+    assert name.value_of_css_property("direction") == "ltr"
+
+
 def test_landmarks_and_names(pages, show):
     page = show(pages / "digits.html")
     unnamed = page.execute_script("""

@@ -125,6 +125,6 @@ if (tree) (() => {
 
   picture.openToBegin();
   redraw();
-  view.parentElement.style.height = `clamp(420px, ${Math.ceil(picture.drawn.height) + 24}px, max(440px, 78vh))`;
+  view.parentElement.style.setProperty("--drawn", `${Math.ceil(picture.drawn.height) + 24}px`);
   view.scrollLeft = (view.scrollWidth - view.clientWidth) / 2;
 })();

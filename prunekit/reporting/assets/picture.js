@@ -117,6 +117,7 @@ const picture = tree && (() => {
   function scale() {
     drawn.svg.setAttribute("width", drawn.width * zoom);
     drawn.svg.setAttribute("height", drawn.height * zoom);
+    drawn.svg.classList.toggle("far", zoom < 0.2); // too far away to read
     $("zoom-reset").textContent = `${Math.round(100 * zoom)} %`;
   }
 

@@ -122,7 +122,8 @@ const tree = page.data.nodes && (() => {
   // The type gives way to the number.
   function secondOf(item, most) {
     const change = changeOf(item);
-    return [shortenEnd(typeOf(item), Math.max(6, most - (change ? change.length + 3 : 0))), change].filter(Boolean).join(" · ");
+    const type = item === network ? "the whole network" : typeOf(item);
+    return [shortenEnd(type, Math.max(6, most - (change ? change.length + 3 : 0))), change].filter(Boolean).join(" · ");
   }
 
   return {
