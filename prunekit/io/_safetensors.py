@@ -8,8 +8,8 @@ import safetensors
 import safetensors.torch
 from torch import Tensor, nn
 
+from prunekit._files import write_atomically
 from prunekit.exceptions import ParameterTypeError, PlanError
-from prunekit.io._files import write_atomically
 from prunekit.network import PrunableNetwork
 from prunekit.surgery import PruningPlan, compact
 from prunekit.tracing import named_tensors

@@ -6,6 +6,7 @@ from prunekit.tracing._factors import tracked
 from prunekit.tracing._flow import Coupling, Flow, FlowNode, coupled_layers, data_flow
 from prunekit.tracing._inputs import Inputs, duplicate_inputs
 from prunekit.tracing._labels import MISPLACED, CheckingTable, LabelConflictError, LabelTable
+from prunekit.tracing._map import NetworkMap, map_network
 from prunekit.tracing._modes import eval_mode
 from prunekit.tracing._outputs import OF_EVERY_MODULE, named_outputs, named_parts, named_tensors, tensors_of
 from prunekit.tracing._reason import Reason
@@ -29,6 +30,7 @@ __all__ = [
     "LabelConflictError",
     "LabelStore",
     "LabelTable",
+    "NetworkMap",
     "OperationRecord",
     "Reason",
     "RunRecord",
@@ -46,6 +48,7 @@ __all__ = [
     "duplicate_inputs",
     "eval_mode",
     "has_memory",
+    "map_network",
     "named_outputs",
     "named_parts",
     "named_tensors",
