@@ -1,29 +1,37 @@
-"""Draw overview.png: what the first example of the README prunes, and how it goes. Run it from anywhere."""
+"""Draw overview.png: what the main job of the README prunes, and how it goes. Run it from anywhere."""
 
-import re
-from contextlib import redirect_stdout
-from io import BytesIO, StringIO
+from io import BytesIO
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import matplotlib as mpl
 from matplotlib import pyplot as plt
 from PIL import Image
 
 from prunekit import LayerReductionDisplay, PruningPathDisplay
+from prunekit.pipeline import load_experiment, run_experiment
+from prunekit.pipeline.runner import Listener
 
 FOLDER = Path(__file__).resolve().parent
-README = FOLDER.parents[1] / "README.md"
+EXPERIMENT = FOLDER.parents[1] / "pipelines" / "digits.yaml"
 WIDTH_PX, HEIGHT_PX, SHARPNESS = 900, 360, 2
 """Size on the page, and pixels of the file for each of its pixels."""
 
 
-def fit_example():
-    """Return the pruner that the first example of the README fits."""
-    code = re.search(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)[1]
-    names = {"__name__": "__main__"}
-    with redirect_stdout(StringIO()):
-        exec(compile(code, str(README), "exec"), names)
-    return names["pruner"]
+class Keeper(Listener):
+    """Keeps the pruner of a run."""
+
+    def on_measure(self, pruner):
+        """Keep it."""
+        self.pruner = pruner
+
+
+def run_main_job():
+    """Return the pruner of the main job."""
+    keeper = Keeper()
+    with TemporaryDirectory() as folder:
+        run_experiment(load_experiment(EXPERIMENT), Path(folder) / "run", keeper)
+    return keeper.pruner
 
 
 def draw(pruner):
@@ -47,4 +55,4 @@ def save(figure, path):
 
 if __name__ == "__main__":
     mpl.use("agg")
-    save(draw(fit_example()), FOLDER / "overview.png")
+    save(draw(run_main_job()), FOLDER / "overview.png")
