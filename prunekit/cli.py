@@ -14,6 +14,7 @@ from rich.text import Text
 from tqdm import tqdm
 
 from prunekit import __version__
+from prunekit._words import STOP_REASONS, percent_text
 from prunekit.exceptions import ParameterError, PipelineFileError, PrunekitError
 from prunekit.pipeline import Experiment, Listener, RunResult, Split, load_experiment, run_experiment
 from prunekit.pipeline.reports import report_run
@@ -171,15 +172,16 @@ class _TerminalListener(Listener):
         net = self._experiment.net
         self.close()
         self._say(
-            "train", f"{net.module.name}, {net.max_epochs} epochs, validation accuracy {100 * self._accuracy:.2f} %"
+            "train",
+            f"{net.module.name}, {net.max_epochs} epochs, validation accuracy {percent_text(self._accuracy, 2)}",
         )
 
     def on_measure(self, pruner: TaylorPruner) -> None:
         prune = self._experiment.prune
         self._say(
             "prune",
-            f"{pruner.n_iterations_} iterations, {100 * pruner.reduction_:.1f} % of {prune.reduction_of} removed, "
-            f"{_STOP_REASONS[pruner.stop_reason_]}",
+            f"{pruner.n_iterations_} iterations, {percent_text(pruner.reduction_)} of {prune.reduction_of} removed, "
+            f"{STOP_REASONS[pruner.stop_reason_]}",
         )
 
     def close(self) -> None:
@@ -191,14 +193,6 @@ class _TerminalListener(Listener):
         line.add_column(width=5)
         line.add_row(Text(what, style="bold cyan"), Text(text))
         self._console.print(line)
-
-
-_STOP_REASONS = {
-    "target_reduction": "target reached",
-    "max_score_drop": "more would cost too much accuracy",
-    "min_score": "more would cost too much accuracy",
-    "nothing_left_to_prune": "nothing else can be pruned",
-}
 
 
 def _print_result(console: Console, result: RunResult) -> None:

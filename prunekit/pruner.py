@@ -43,7 +43,7 @@ from prunekit.io import fingerprint, open_store
 from prunekit.network import PrunableNetwork
 from prunekit.schedules import Schedule
 from prunekit.surgery import Norms
-from prunekit.tracing import copy_module
+from prunekit.tracing import copy_module, map_network
 
 __all__ = ["TaylorPruner"]
 
@@ -593,6 +593,7 @@ class TaylorPruner(_skorch.TravellingNets, DocumentedMixin, MetaEstimatorMixin, 
         self.unit_layers_ = network.unit_layers
         self.plan_ = network.plan
         self._layer_table = network.analyze()
+        self._network_map = map_network(network.graph, network.module)
         if self.control:
             self._keep_control(net, result)
         self._warn_of_bottlenecks()

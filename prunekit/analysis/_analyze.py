@@ -29,9 +29,10 @@ def analyze(network: Any, X: Any = None, *, level: Level = "layer", module: nn.M
         What to look at; it is not changed. A net that is not initialized is looked at as a copy with random weights. A
         pruner that is not fitted shows its dense network with its own ``include``, ``exclude`` and ``norms``. A path is
         that of a file which `prunekit.save` wrote.
-    X : array, Tensor, DataFrame, Dataset, tuple or Mapping, default=None
-        Example inputs: a batch, positional arguments or keyword arguments. Of arrays and data sets the first two
-        samples are taken. A `PrunableNetwork` needs none, nor does a fitted pruner except for ``level="unit"``.
+    X : array, Tensor, DataFrame, Dataset, list, tuple or Mapping, default=None
+        Example inputs: a batch, positional arguments or keyword arguments, which are cast and moved as the network
+        needs them. Of arrays and data sets the first two samples are taken. A `PrunableNetwork` needs none, nor does a
+        fitted pruner except for ``level="unit"``.
     level : {"layer", "unit", "module"}, default="layer"
         What a row is.
     module : Module, default=None

@@ -1,5 +1,6 @@
 """What a user gives for a network: nets around modules, and data as example inputs."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from torch import nn
 from torch.utils.data import Dataset, default_collate
 
 from prunekit._random import preserve_rng
-from prunekit.exceptions import ParameterError, ParameterTypeError
+from prunekit.exceptions import InputError, ParameterError, ParameterTypeError
 from prunekit.surgery import check_module
 from prunekit.tracing import Inputs
 
@@ -63,10 +64,16 @@ def module_of(network: Any, X: Any, owner: str) -> nn.Module:
 
 
 def example_inputs(X: Any, module: nn.Module, owner: str) -> Inputs:
-    """Return example inputs with arrays as tensors of the network's own data type and device."""
+    """Return example inputs as tensors of the network's own data type and device."""
     if X is None:
         raise ParameterTypeError(f"The 'X' parameter of {owner} must hold example inputs. Got None instead.")
-    return Inputs.of(as_tensors(X, module, _NUM_EXAMPLES))
+    try:
+        return Inputs.of(as_tensors(X, module, _NUM_EXAMPLES))
+    except (InputError, TypeError, ValueError) as exc:  # nothing in it is a tensor or can become one
+        raise ParameterTypeError(
+            f"The 'X' parameter of {owner} must hold example inputs: numbers in an array, a tensor, a data frame or a "
+            f"data set, or a tuple or mapping of those. Got {type(X).__name__} without numbers instead."
+        ) from exc
 
 
 def as_tensors(X: Any, module: nn.Module, limit: int | None = None) -> Any:
@@ -76,11 +83,12 @@ def as_tensors(X: Any, module: nn.Module, limit: int | None = None) -> Any:
     Parameters
     ----------
     X : array, Tensor, DataFrame, Dataset, tuple, list or Mapping
-        The data; a data frame is one array, of the items of a data set that are tuples the first entry counts.
+        The data; a data frame is one array, and so is a list unless it holds arrays or tensors. Of the items of a data
+        set that are tuples the first entry counts.
     module : Module
         The network.
     limit : int, default=None
-        How many samples of arrays and data sets to take; tensors are taken as they are.
+        How many samples of arrays and data sets to take. Tensors are taken as they are, and arrays beside them.
 
     Returns
     -------
@@ -91,15 +99,23 @@ def as_tensors(X: Any, module: nn.Module, limit: int | None = None) -> Any:
         size = len(X) if limit is None else min(limit, len(X))  # type: ignore[arg-type]
         items = [X[number] for number in range(size)]
         return as_tensors(default_collate([item[0] if isinstance(item, tuple) else item for item in items]), module)
-    if isinstance(X, dict):
+    if isinstance(X, Mapping):
+        limit = None if any(isinstance(value, torch.Tensor) for value in X.values()) else limit
         return {key: as_tensors(value, module, limit) for key, value in X.items()}
-    if isinstance(X, tuple | list):
+    if isinstance(X, tuple) or (isinstance(X, list) and any(map(_is_data, X))):
+        limit = None if any(isinstance(value, torch.Tensor) for value in X) else limit
         return tuple(as_tensors(value, module, limit) for value in X)
+    if isinstance(X, list):
+        X = np.asarray(X)
     if hasattr(X, "to_numpy"):
         X = X.to_numpy()
-    if not isinstance(X, np.ndarray):
-        return X
-    return moved_to(module, torch.from_numpy(np.array(X[:limit])))
+    if isinstance(X, np.ndarray):
+        X = torch.from_numpy(np.array(X[:limit]))
+    return moved_to(module, X) if isinstance(X, torch.Tensor) else X
+
+
+def _is_data(value: Any) -> bool:
+    return isinstance(value, torch.Tensor | np.ndarray | Mapping) or hasattr(value, "to_numpy")
 
 
 def moved_to(module: nn.Module, tensor: torch.Tensor) -> torch.Tensor:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from prunekit._words import bytes_text, percent_text
 from prunekit.exceptions import MissingDependencyError, ParameterError, ParameterTypeError
 
 if TYPE_CHECKING:
@@ -15,7 +16,6 @@ _BAR = "rgba(0, 114, 178, 0.35)"
 """Blue that lets the background through, so that black and white text are both read on it."""
 _FULL = 1.0
 _KILO = 1000.0
-_THIN = "\N{THIN SPACE}"
 
 
 def style_table(table: pd.DataFrame) -> "Styler":
@@ -73,7 +73,9 @@ def style_table(table: pd.DataFrame) -> "Styler":
     styler = styler.format({name: _format_of(str(name), table[name]) for name in table.columns}, na_rep="")
     if reductions and len(table):
         styler = styler.bar(subset=reductions, vmin=0.0, vmax=_FULL, color=_BAR, width=100)
-    styler = styler.set_properties(subset=numbers, **{"text-align": "right", "font-variant-numeric": "tabular-nums"})
+    styler = styler.set_properties(
+        subset=numbers, **{"text-align": "right", "font-variant-numeric": "tabular-nums", "white-space": "nowrap"}
+    )
     words: list[Hashable] = [name for name in table.columns if name in _WORDY]
     styler = styler.set_properties(
         subset=words, **{"text-align": "left", "white-space": "normal", "min-width": "16em", "max-width": "36em"}
@@ -87,9 +89,9 @@ _WORDY = ("blocked_by", "advice", "reason")
 def _format_of(name: str, column: pd.Series) -> Callable[[Any], str]:
     """Return what makes text of the values of a column."""
     if name.endswith("reduction"):
-        return _percent
+        return percent_text
     if name.endswith("bytes"):
-        return _bytes
+        return bytes_text
     if pd.api.types.is_bool_dtype(column.dtype):
         return _yes
     if pd.api.types.is_integer_dtype(column.dtype):
@@ -99,20 +101,8 @@ def _format_of(name: str, column: pd.Series) -> Callable[[Any], str]:
     return _escaped
 
 
-def _percent(value: float) -> str:
-    return f"{100.0 * value:.1f}{_THIN}%"
-
-
 def _number(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= _KILO else f"{value:.4g}"
-
-
-def _bytes(value: float) -> str:
-    for unit in ("B", "kB", "MB", "GB"):
-        if abs(value) < _KILO or unit == "GB":
-            break
-        value /= _KILO
-    return f"{value:,.0f}{_THIN}B" if unit == "B" else f"{value:,.1f}{_THIN}{unit}"
 
 
 def _yes(value: bool) -> str:

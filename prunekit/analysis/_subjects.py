@@ -170,11 +170,16 @@ def _dense_of(pruner: Any, X: Any, owner: str) -> Traced:
     return Traced(found.module, found.costs, found.selector, ~pruner.support_, pruner.importances_)
 
 
-def _from_network(network: PrunableNetwork) -> Traced:
+def finite_importances(network: PrunableNetwork) -> NDArray[np.float64] | None:
+    """Return the importances of the units of a network, None if nothing was scored or some are not finite."""
     try:
-        importances = network.importances if network.num_scored else None
-    except TrainingError:  # some are not finite
-        importances = None
+        return network.importances if network.num_scored else None
+    except TrainingError:
+        return None
+
+
+def _from_network(network: PrunableNetwork) -> Traced:
+    importances = finite_importances(network)
     return Traced(network.module, network._costs, network._selector, ~network.support, importances)
 
 

@@ -56,7 +56,8 @@ def layer_table(module: nn.Module, costs: CostModel, removed: NDArray[np.bool_])
     Notes
     -----
     A layer is a module without children, or one that holds parameters or runs matrix products itself. Rows come in the
-    order of execution, layers that did not run last. A shared parameter belongs to the first layer that holds it.
+    order of execution. A layer whose parameters the one around it uses without calling it, as attention does, stands
+    after that one; layers that did not run come last. A shared parameter belongs to the first layer that holds it.
     """
     builder = _Builder(module, costs, removed)
     table = pd.DataFrame([builder.row(path) for path in builder.layers()], columns=list(COLUMNS))
@@ -134,14 +135,15 @@ class _Builder:
 
     def layers(self) -> Iterator[str]:
         """Yield the dotted path of every layer."""
-        found = dict(self._module.named_modules())
-        order = [path for path in self._run.module_outputs if path in found]
-        order += [path for path in found if path not in self._run.module_outputs]
-        for path in order:
-            layer = found[path]
-            owns = path in self._parameters or path in self._buffers
-            if owns or not any(layer.children()) or self._macs_before.get(path, 0):
-                yield path
+        layers = [path for path, part in self._module.named_modules() if self._is_layer(path, part)]
+        places = {path: place for place, path in enumerate(self._run.module_outputs)}
+        last = len(places)
+        # Sorting keeps the order of what has the same place: a layer before those that it uses.
+        yield from sorted(layers, key=lambda path: places.get(path, places.get(path.rpartition(".")[0], last)))
+
+    def _is_layer(self, path: str, part: nn.Module) -> bool:
+        owns = path in self._parameters or path in self._buffers
+        return owns or not any(part.children()) or bool(self._macs_before.get(path, 0))
 
     def row(self, path: str) -> dict[str, Any]:
         """Return the row of a layer."""

@@ -14,8 +14,8 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from prunekit._files import check_readable, write_atomically
 from prunekit.exceptions import ParameterTypeError, PlanError
-from prunekit.io._files import check_readable, write_atomically
 from prunekit.io._state import BROKEN, StateReader, StateWriter
 from prunekit.surgery import PruningPlan
 

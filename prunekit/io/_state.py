@@ -12,8 +12,8 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from prunekit._files import check_readable, write_atomically
 from prunekit.exceptions import ParameterTypeError, StateError
-from prunekit.io._files import check_readable, write_atomically
 
 PROTOCOL = 1
 """Version of the file that `write_state` writes."""

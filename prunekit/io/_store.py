@@ -7,8 +7,8 @@ from typing import Any
 
 import filelock
 
+from prunekit._files import make_folder, told_of
 from prunekit.exceptions import ParameterError, ParameterTypeError, StateError
-from prunekit.io._files import make_folder, told_of
 from prunekit.io._state import read_state, write_state
 
 VERSION = 1

@@ -17,7 +17,7 @@ from prunekit.persistence._describe import Omitted, restore
 from prunekit.persistence._trust import Finder
 from prunekit.pruner import TaylorPruner
 
-_PRIVATE = ("_inputs", "_layer_table", "_targets")
+_PRIVATE = ("_inputs", "_layer_table", "_network_map", "_targets")
 """Attributes that `TaylorPruner.fit` sets besides the public ones."""
 
 ModuleSource = nn.Module | type[nn.Module] | Callable[..., nn.Module]

@@ -16,7 +16,7 @@ import skorch.setter
 import skorch.utils
 import torch
 
-from prunekit import _skorch, importance, schedules
+from prunekit import _skorch, importance, schedules, tracing
 from prunekit.exceptions import ParameterTypeError, UntrustedError
 from prunekit.io import read_archive
 from prunekit.persistence._describe import name_of, names_in
@@ -165,6 +165,7 @@ def _known() -> dict[str, Any]:
             sklearn.frozen.FrozenEstimator,
         ),
         *(TaylorPruner, _skorch.Inputs, _skorch.Targets, builtins.print),
+        *(tracing.Coupling, tracing.Flow, tracing.FlowNode, tracing.NetworkMap),
         *(skorch.setter.optimizer_setter, skorch.utils.to_numpy, skorch.utils.noop),
     )
     every = [*nets, *losses, *optimizers, *schedulers, *callbacks, *splitters, *own, *steps, *others]

@@ -12,8 +12,8 @@ from prunekit.pipeline._data import load_split
 from prunekit.pipeline._training import make_dense
 from prunekit.pipeline.loading import load_experiment
 from prunekit.pipeline.schema import Experiment
-from prunekit.reporting import NetworkMap, content_of_run, map_network, write_report
-from prunekit.tracing import Inputs, UnitGraph, trace
+from prunekit.reporting import content_of_run, write_report
+from prunekit.tracing import Inputs, NetworkMap, UnitGraph, map_network, trace
 
 __all__ = ["report_run"]
 

@@ -5,6 +5,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from prunekit._words import change_text, percent_text
 from prunekit.pipeline._results import Comparison
 
 __all__ = ["comparison_table", "frozen_note", "layer_table"]
@@ -39,7 +40,7 @@ def layer_table(layers: pd.DataFrame) -> Table:
             "×".join(map(str, (row["activation_size"] or ())[1:])),
             f"{row['num_filters']}/{before}" if before else "",
             f"{row['num_learnables']:,}",
-            _percent(row["learnables_reduction"]),
+            change_text(row["learnables_reduction"]),
             f"{row['macs']:,}",
         ]
         table.add_row(*map(Text, cells))
@@ -91,7 +92,7 @@ def comparison_table(comparison: Comparison) -> Table:
     points = 100 * (pruned.test_accuracy - dense.test_accuracy)
     table.add_row(
         f"accuracy on {comparison.num_test} test samples",
-        *(f"{100 * net.test_accuracy:.2f} %" for net in (dense, pruned)),
+        *(percent_text(net.test_accuracy, 2) for net in (dense, pruned)),
         f"{points:+.2f} points".replace("-", "−"),
     )
     for name, before, after in (
@@ -100,11 +101,14 @@ def comparison_table(comparison: Comparison) -> Table:
         ("filters", dense.filters, pruned.filters),
         ("file size in bytes", dense.file_bytes, pruned.file_bytes),
     ):
-        table.add_row(name, f"{before:,}", f"{after:,}", _percent(1 - after / before))
+        table.add_row(name, f"{before:,}", f"{after:,}", change_text(1 - after / before))
     for size, before_ms in dense.latency_ms.items():
         after_ms = pruned.latency_ms[size]
         table.add_row(
-            f"latency in ms, batch of {size}", f"{before_ms:.3f}", f"{after_ms:.3f}", _percent(1 - after_ms / before_ms)
+            f"latency in ms, batch of {size}",
+            f"{before_ms:.3f}",
+            f"{after_ms:.3f}",
+            change_text(1 - after_ms / before_ms),
         )
     return table
 
@@ -119,10 +123,3 @@ def _new_table(title: str) -> Table:
         pad_edge=False,
         padding=(0, 1, 0, 0),
     )
-
-
-def _percent(removed: float) -> str:
-    """Return a removed fraction as a change, such as "−30.0 %"."""
-    if not removed:
-        return "0 %"
-    return f"{'−' if removed > 0 else '+'}{abs(100 * removed):.1f} %"

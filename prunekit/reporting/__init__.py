@@ -1,9 +1,8 @@
 """One HTML file that shows a network: what it costs, what could be pruned, what pruning did."""
 
-from prunekit.reporting._content import NetworkMap, ReportContent
+from prunekit.reporting._content import ReportContent
 from prunekit.reporting._folder import content_of_run
 from prunekit.reporting._page import write_report
 from prunekit.reporting._report import report
-from prunekit.reporting._sources import map_network
 
-__all__ = ["NetworkMap", "ReportContent", "content_of_run", "map_network", "report", "write_report"]
+__all__ = ["ReportContent", "content_of_run", "report", "write_report"]

@@ -9,30 +9,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from prunekit.analysis._outcomes import Outcome
 from prunekit.surgery import PruningPlan
-from prunekit.tracing import Coupling, Flow
+from prunekit.tracing import NetworkMap
 
 _PACKAGES = ("prunekit", "torch", "scikit-learn", "skorch", "numpy", "scipy", "pandas", "safetensors")
-
-
-@dataclass(frozen=True)
-class NetworkMap:
-    """
-    How a network hangs together.
-
-    Parameters
-    ----------
-    flow : Flow
-        Layers and the ways that data take between them.
-    coupling : Coupling
-        Layers that share units.
-    types : dict of str to str
-        Class of every module by its dotted path.
-    """
-
-    flow: Flow
-    coupling: Coupling
-    types: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -83,6 +64,8 @@ class ReportContent:
         Why there are none.
     history : DataFrame, default=None
         A row an iteration, as ``TaylorPruner.history_``.
+    outcomes : tuple of str, default=()
+        A word for each of its rows.
     resource : str, default="params"
         What the reductions of the history are of.
     baseline, threshold, target : float or None
@@ -106,6 +89,7 @@ class ReportContent:
     network: NetworkMap | None = None
     no_network: str = ""
     history: pd.DataFrame | None = None
+    outcomes: tuple[Outcome, ...] = ()
     resource: str = "params"
     baseline: float | None = None
     threshold: float | None = None
@@ -114,16 +98,6 @@ class ReportContent:
     plan: PruningPlan | None = None
     settings: dict[str, str] = field(default_factory=dict)
     environment: dict[str, str] = field(default_factory=dict)
-
-
-STOP_REASONS = {
-    "target_reduction": "target reached",
-    "min_score": "more would cost too much score",
-    "max_score_drop": "more would cost too much score",
-    "nothing_left_to_prune": "nothing else can be pruned",
-    "interrupted": "interrupted by the user",
-}
-"""What the stop reasons of a pruner mean."""
 
 
 def describe_environment() -> dict[str, str]:

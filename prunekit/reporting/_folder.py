@@ -8,12 +8,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from prunekit._words import bytes_text, percent_text
+from prunekit.analysis._outcomes import outcomes
 from prunekit.analysis._thresholds import lowest_allowed
 from prunekit.exceptions import ParameterError, PlanError
 from prunekit.io import read_plan
-from prunekit.reporting._content import NetworkMap, ReportContent
+from prunekit.reporting._content import ReportContent
 from prunekit.reporting._sources import path_facts
 from prunekit.surgery import PruningPlan
+from prunekit.tracing import NetworkMap
 
 _MARKER = "run.json"
 _NEEDED = ("layers.csv", "history.csv", "metrics.json")
@@ -85,11 +88,13 @@ def _assemble(
     dense, pruned = metrics["dense"], metrics["pruned"]
     resource = str(settings.get("reduction_of", "params"))
     n_iterations = int((history["phase"] == "prune").sum())
-    facts = path_facts(history, str(metrics["stop_reason"]), n_iterations, resource)
+    totals = _totals(table, dense, pruned)
+    found = outcomes(history, totals["params"]["reduction"])
+    facts = path_facts(history, found, str(metrics["stop_reason"]), n_iterations, resource)
     facts[f"Accuracy on {metrics['num_test']:,} test samples"] = (
-        f"{100 * dense['test_accuracy']:.2f} % before, {100 * pruned['test_accuracy']:.2f} % after"
+        f"{percent_text(dense['test_accuracy'], 2)} before, {percent_text(pruned['test_accuracy'], 2)} after"
     )
-    facts["File size"] = f"{dense['file_bytes']:,} bytes before, {pruned['file_bytes']:,} bytes after"
+    facts["File size"] = f"{bytes_text(dense['file_bytes'])} before, {bytes_text(pruned['file_bytes'])} after"
     for size, before_ms in dense["latency_ms"].items():
         facts[f"Latency, batch of {size}"] = f"{before_ms:.3f} ms before, {pruned['latency_ms'][size]:.3f} ms after"
     baseline = float(history["score"].iloc[0]) if len(history) else float("nan")
@@ -99,12 +104,13 @@ def _assemble(
         title=str(marker.get("name", path.name)),
         subject=f"What 'prunekit run' wrote to {path}: the pruned network beside the dense one.",
         table=table,
-        totals=_totals(table, dense, pruned),
+        totals=totals,
         is_pruned=True,
         facts=facts,
         network=network,
         no_network=no_network,
         history=history,
+        outcomes=found,
         resource=resource,
         baseline=baseline if np.isfinite(baseline) else None,
         threshold=lowest_allowed(baseline, settings.get("min_score"), settings.get("max_score_drop")),

@@ -10,13 +10,12 @@ from typing import Any
 
 from markupsafe import Markup
 
-from prunekit.exceptions import ParameterError
-from prunekit.io._files import write_atomically
+from prunekit._files import write_atomically
 from prunekit.reporting._content import ReportContent
 from prunekit.reporting._plots import plot_importances, plot_path
-from prunekit.reporting._view import history_table, layer_cells, layer_columns, make_cards, plan_rows, script_data
+from prunekit.reporting._view import history_table, layer_columns, layer_rows, make_cards, plan_rows, script_data
 
-_SCRIPTS = ("vendor/dagre.min.js", "page.js", "layout.js", "graph.js")
+_SCRIPTS = ("vendor/dagre.min.js", "page.js", "layout.js", "tree.js", "picture.js", "selection.js", "graph.js")
 
 
 def render(content: ReportContent) -> str:
@@ -34,8 +33,8 @@ def render(content: ReportContent) -> str:
         An HTML document. Everything in the content is escaped.
     """
     columns = layer_columns(content.is_pruned)
-    rows = [layer_cells(row, content.is_pruned) for row in content.table.to_dict("records")]  # type: ignore[arg-type]
-    history_columns, history_rows = history_table(content.history)
+    rows = layer_rows(content)
+    history_columns, history_rows = history_table(content)
     filters = content.table[content.table["num_filters"] + content.table["num_pruned_filters"] > 0]
     scripts = [_asset(name) for name in _SCRIPTS]
     page: str = _template().render(
@@ -78,20 +77,11 @@ def write_report(content: ReportContent, path: str | Path) -> Path:
 
     Raises
     ------
-    ParameterError
+    FileAccessError
         If the file cannot be written.
     """
     target = Path(path)
-    page = render(content).encode("utf-8", "replace")
-    try:
-        if target.is_dir():
-            raise IsADirectoryError(0, "it is a folder")
-        write_atomically(target, page)
-    except OSError as exc:
-        raise ParameterError(
-            f"The 'path' parameter of report must be a file that can be written. Got {target} instead: "
-            f"{exc.strerror or exc}."
-        ) from exc
+    write_atomically(target, render(content).encode("utf-8", "replace"))
     return target
 
 
@@ -110,7 +100,7 @@ def _template() -> Any:
     return environment.get_template("report.html.jinja")
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=16)
 def _asset(name: str) -> str:
     """Return a file of the package; a newline at both ends keeps it readable in the page."""
     text = (resources.files("prunekit.reporting") / "assets" / name).read_text(encoding="utf-8")

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from prunekit._words import percent_text
+from prunekit.analysis._outcomes import Outcome
 from prunekit.cost import RESOURCE_WORDS
 from prunekit.reporting._content import Importances, ReportContent
 
@@ -69,8 +71,8 @@ class PathPlot:
         What the axes are.
     line : str
         Points of a polyline through what was kept.
-    kept, taken_back : list of Mark
-        Points.
+    kept, recovered, taken_back : list of Mark
+        Points; those that recovered are on the line as well.
     threshold, target : Tick or None
         Lines.
     """
@@ -85,6 +87,7 @@ class PathPlot:
     y_label: str
     line: str
     kept: list[Mark]
+    recovered: list[Mark]
     taken_back: list[Mark]
     threshold: Tick | None
     target: Tick | None
@@ -163,7 +166,7 @@ def plot_path(content: ReportContent) -> PathPlot | None:
     if history is None or not len(history):
         return None
     column = "score" if np.isfinite(history["score"]).any() else "train_loss"
-    shown = history[np.isfinite(history[column]) & np.isfinite(history["reduction"])]
+    shown = history.assign(outcome=content.outcomes)[np.isfinite(history[column]) & np.isfinite(history["reduction"])]
     if not len(shown):
         return None
     left, right, top, bottom = 64.0, 612.0, 14.0, 270.0
@@ -183,25 +186,28 @@ def plot_path(content: ReportContent) -> PathPlot | None:
 
     measure = "Validation score" if column == "score" else "Training loss"
     texts = [
-        f"{row['phase']}, {100 * row['reduction']:.1f} % removed, {measure.lower()} {row[column]:.4f}"
+        f"{row['phase']}, {percent_text(row['reduction'])} removed, {measure.lower()} {row[column]:.4f}"
         for _, row in shown.iterrows()
     ]
     marks = [Mark(across(a), up(b), text) for a, b, text in zip(x, y, texts, strict=True)]
-    held = shown["held"].astype(bool).to_numpy()
-    kept = [mark for mark, holds in zip(marks, held, strict=True) if holds]
+
+    def of(*wanted: Outcome) -> list[Mark]:
+        return [mark for mark, outcome in zip(marks, shown["outcome"], strict=True) if outcome in wanted]
+
     return PathPlot(
         left,
         right,
         top,
         bottom,
         [Tick(across(value), f"{100 * value:g} %") for value in x_values],
-        [Tick(up(value), f"{value:.6g}") for value in y_values],
+        [Tick(up(value), f"{value:.6g}".replace("-", "−")) for value in y_values],
         f"Reduction of {RESOURCE_WORDS.get(content.resource, content.resource)}",
         measure,
-        " ".join(f"{mark.x},{mark.y}" for mark in kept),
-        kept,
-        [mark for mark, holds in zip(marks, held, strict=True) if not holds],
-        None if threshold is None else Tick(up(threshold), f"{threshold:.4g}"),
+        " ".join(f"{mark.x},{mark.y}" for mark in of("held", "recovered")),
+        of("held"),
+        of("recovered"),
+        of("taken back"),
+        None if threshold is None else Tick(up(threshold), f"{threshold:.4g}".replace("-", "−")),
         None if content.target is None else Tick(across(content.target), f"{100 * content.target:g} %"),
     )
 

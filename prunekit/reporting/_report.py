@@ -18,10 +18,10 @@ def report(network: Any, path: str | Path = "report.html", X: Any = None, *, tit
         that was not pruned what could be. A fitted `TaylorPrunerCV` stands for its best pruner.
     path : str or Path, default="report.html"
         File to write; an old one is replaced once the new one is whole. Missing folders are made.
-    X : array, Tensor, DataFrame, list, tuple or Mapping, default=None
-        Example inputs: a batch as array or tensor, positional or keyword arguments. Values do not matter, shapes do. A
-        `PrunableNetwork` has its own. A fitted pruner needs them for the graph only, and not if it was fitted on a
-        table; without them the report says so in the place of the graph.
+    X : array, Tensor, DataFrame, Dataset, list, tuple or Mapping, default=None
+        Example inputs, as `prunekit.analyze` takes them: a batch, positional arguments or keyword arguments, which are
+        cast and moved as the network needs them. Values do not matter, shapes do. A `PrunableNetwork` has its own, and
+        a fitted pruner knows its graph from the data that it was fitted on.
     title : str, default=None
         Heading; the name of the network's class if it is not given.
 
@@ -34,7 +34,7 @@ def report(network: Any, path: str | Path = "report.html", X: Any = None, *, tit
     ------
     ParameterTypeError
         If `network` is none of these, or if example inputs are missing or of another type.
-    ParameterError
+    FileAccessError
         If the file cannot be written.
     InputError
         If the network does not run on the example inputs.

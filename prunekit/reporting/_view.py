@@ -2,18 +2,19 @@
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
+from prunekit._words import bytes_text, change_text, count_text, percent_text
 from prunekit.cost import dense_counts
-from prunekit.reporting._content import NetworkMap, ReportContent
+from prunekit.reporting._content import ReportContent
 from prunekit.surgery import PruningPlan
+from prunekit.tracing import NetworkMap
 
-WHOLE = "(the network itself)"
-"""Stands for the empty path of the outermost module."""
+_WHOLE = "(the network itself)"
+"""Stands beside the class of the outermost module, which has no path."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,7 @@ def make_cards(content: ReportContent) -> list[Card]:
         if key not in content.totals:
             continue
         total = content.totals[key]
-        shown: Callable[[float], str] = bytes_text if key == "memory_bytes" else compact_number
+        shown: Callable[[float], str] = bytes_text if key == "memory_bytes" else count_text
         before, after = total["before"], total["after"]
         change = change_text(total["reduction"]) if content.is_pruned else ""
         cards.append(
@@ -133,9 +134,11 @@ def make_cards(content: ReportContent) -> list[Card]:
 def layer_columns(is_pruned: bool) -> list[Column]:
     """Return the columns of the layer table."""
     changes = (
-        [Column("Change of parameters", True, "Fraction of the layer's parameters that is gone")] if is_pruned else []
+        [Column("Change of\u00a0parameters", True, "Fraction of the layer's parameters that is gone")]
+        if is_pruned
+        else []
     )
-    macs = [Column("Change of MACs", True, "Fraction of its multiply-adds that is gone")] if is_pruned else []
+    macs = [Column("Change of\u00a0MACs", True, "Fraction of its multiply-adds that is gone")] if is_pruned else []
     return [
         Column("Layer", help="Dotted name of the module"),
         Column("Type", help="Its class"),
@@ -151,14 +154,33 @@ def layer_columns(is_pruned: bool) -> list[Column]:
     ]
 
 
-def layer_cells(row: dict[str, Any], is_pruned: bool) -> list[Cell]:
+def layer_rows(content: ReportContent) -> list[list[Cell]]:
+    """Return the cells of the layer table."""
+    rows = [_layer_cells(row, content.is_pruned) for row in content.table.to_dict("records")]  # type: ignore[arg-type]
+    whole = _row_of_whole(content)
+    if whole is not None:
+        rows[whole][0] = replace(rows[whole][0], text=f"{rows[whole][0].text} {_WHOLE}")
+    return rows
+
+
+def _row_of_whole(content: ReportContent) -> int | None:
+    """Return the number of the row of the network itself, which the table calls by its class; None if it has none."""
+    if content.network is None:
+        return None
+    name = content.network.types[""]
+    found = np.flatnonzero((content.table["name"] == name) & (content.table["type"] == name))
+    num_others = int(content.network.types.get(name) == name)  # a module of that name and class, which runs before
+    return int(found[-1]) if found.size > num_others else None
+
+
+def _layer_cells(row: dict[str, Any], is_pruned: bool) -> list[Cell]:
     """Return the cells of a row of the layer table."""
     filters, gone = int(row["num_filters"]), int(row["num_pruned_filters"])
     shape = row["activation_size"]
     sizes = tuple(shape)[1:] if isinstance(shape, tuple | list) else ()
     left = f"{filters:,} / {filters + gone:,}" if is_pruned and filters + gone else f"{filters:,}" if filters else "–"
     cells = [
-        Cell(row["name"] or WHOLE, row["name"]),
+        Cell(row["name"], row["name"]),
         Cell(row["type"], row["type"]),
         Cell("×".join(map(str, sizes)) or "–", float(np.prod(sizes)) if sizes else 0.0),
         Cell(left, filters),
@@ -184,12 +206,17 @@ def script_data(content: ReportContent, columns: list[Column], rows: list[list[C
     network = content.network
     table = content.table
     before = dense_counts(table["num_learnables"], table["learnables_reduction"]).astype(np.int64).tolist()
+    paths = table["name"].to_list()
+    whole = _row_of_whole(content)
+    if whole is not None:
+        paths[whole] = ""
     data: dict[str, Any] = {
         "pruned": content.is_pruned,
         "columns": [column.heading for column in columns],
         "rows": [
             {
                 "name": name,
+                "path": path,
                 "cells": [cell.text for cell in cells],
                 "params": int(params),
                 "before": was,
@@ -198,8 +225,9 @@ def script_data(content: ReportContent, columns: list[Column], rows: list[list[C
                 "prunable": int(prunable),
                 "blocked": blocked or "",
             }
-            for name, cells, params, was, filters, gone, prunable, blocked in zip(
+            for name, path, cells, params, was, filters, gone, prunable, blocked in zip(
                 table["name"],
+                paths,
                 rows,
                 table["num_learnables"],
                 before,
@@ -254,52 +282,27 @@ def plan_rows(plan: PruningPlan | None) -> list[PlanRow]:
     return rows
 
 
-def history_table(history: pd.DataFrame | None) -> tuple[list[Column], list[list[Cell]]]:
-    """Return the columns and the rows of the history."""
-    if history is None:
+def history_table(content: ReportContent) -> tuple[list[Column], list[list[Cell]]]:
+    """Return the columns and the rows of the history, with outcomes for whether the thresholds held."""
+    if content.history is None:
         return [], []
+    history = content.history.assign(held=content.outcomes).rename(columns={"held": "outcome"})
     shown = [column for column in history.columns if not history[column].isna().all()]
     columns = [Column(name.replace("_", " "), history[name].dtype.kind in "iuf") for name in shown]
     return columns, [[_history_cell(name, row[name]) for name in shown] for _, row in history.iterrows()]
 
 
 def _history_cell(name: str, value: Any) -> Cell:
-    if isinstance(value, bool | np.bool_):
-        return Cell("yes" if value else "no", float(value))
     if isinstance(value, str):
         return Cell(value, value)
     number = float(value)
     if math.isnan(number):
         return Cell("–", -math.inf)
     if name.startswith(("reduction", "target")):
-        return Cell(f"{100 * number:.1f} %", number)
+        return Cell(percent_text(number), number)
     if name.endswith("_bytes"):
         return Cell(bytes_text(number), number)
     return Cell(f"{number:,.0f}" if number == round(number) and abs(number) < 1e15 else f"{number:.4g}", number)
-
-
-def change_text(reduction: float) -> str:
-    """Return a removed fraction as a change, such as "−30.0 %"."""
-    if not reduction:
-        return "0 %"
-    return f"{'−' if reduction > 0 else '+'}{abs(100 * reduction):.1f} %"
-
-
-def compact_number(value: float) -> str:
-    """Return a number with a unit for thousands and millions, such as "25.6 M"."""
-    for power, unit in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e4, "k")):
-        if abs(value) >= power:
-            divisor = 1e3 if unit == "k" else power
-            return f"{value / divisor:.3g} {unit}" if abs(value) / divisor < 999.5 else f"{value / divisor:,.0f} {unit}"
-    return f"{value:,.0f}"
-
-
-def bytes_text(value: float) -> str:
-    """Return a number of bytes with a unit."""
-    for power, unit in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
-        if abs(value) >= power:
-            return f"{value / power:.3g} {unit}" if abs(value) / power < 999.5 else f"{value / power:,.0f} {unit}"
-    return f"{value:,.0f} B"
 
 
 def ranges(indices: Iterable[int]) -> str:

@@ -7,6 +7,7 @@ from prunekit.tracing._factors import tracked
 from prunekit.tracing._flow import Coupling, Flow, FlowNode, coupled_layers, data_flow
 from prunekit.tracing._inputs import Inputs, duplicate_inputs
 from prunekit.tracing._labels import MISPLACED, CheckingTable, LabelConflictError, LabelTable
+from prunekit.tracing._map import NetworkMap, map_network
 from prunekit.tracing._modes import eval_mode
 from prunekit.tracing._outputs import (
     OF_EVERY_MODULE,
@@ -37,6 +38,7 @@ __all__ = [
     "LabelConflictError",
     "LabelStore",
     "LabelTable",
+    "NetworkMap",
     "OperationRecord",
     "Reason",
     "Role",
@@ -57,6 +59,7 @@ __all__ = [
     "eval_mode",
     "has_memory",
     "make_inputs",
+    "map_network",
     "named_outputs",
     "named_parts",
     "named_tensors",

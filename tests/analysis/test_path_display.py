@@ -57,7 +57,7 @@ def made_up(fitted):
     history["reduction_params"] = history["reduction"]
     history["train_loss"] = np.linspace(0.1, 0.9, len(rows))
     pruner = copy.copy(fitted).set_params(target_reduction=0.75, min_score=0.6, max_score_drop=0.05)
-    pruner.history_, pruner.baseline_score_, pruner.reduction_ = history, 0.95, 0.5
+    pruner.history_, pruner.baseline_score_, pruner.reductions_ = history, 0.95, {"params": 0.5}
     pruner.stop_reason_ = "max_score_drop"
     return pruner
 
@@ -127,7 +127,7 @@ def test_a_threshold_that_broke(broken):
     np.testing.assert_array_equal(np.sort(display.line_.get_xdata()), display.line_.get_xdata())
     assert len(display.taken_back_.get_xdata()) >= 1
     assert len(display.line_.get_xdata()) + len(display.taken_back_.get_xdata()) == len(history)
-    assert display.ax_.get_title(loc="left") == "Pruning path: ended by max_score_drop"
+    assert display.ax_.get_title(loc="left") == "Pruning path: more would break max_score_drop"
 
 
 def test_steps_that_were_taken_back_are_apart(made_up):
@@ -143,7 +143,7 @@ def test_steps_that_were_taken_back_are_apart(made_up):
 
 def test_an_interruption_takes_back_the_last_step(made_up):
     made_up.history_ = made_up.history_.iloc[:2]
-    made_up.reduction_, made_up.stop_reason_ = 0.0, "interrupted"
+    made_up.reductions_, made_up.stop_reason_ = {"params": 0.0}, "interrupted"
 
     display = PruningPathDisplay.from_estimator(made_up)
 
@@ -176,6 +176,13 @@ def test_drop_and_recovery_of_each_step(made_up):
     assert marked.tolist() == [[0.2, 0.8], [0.4, 0.7], [0.6, 0.5], [0.7, 0.6]]
 
 
+def test_times_that_were_measured_shorter_than_later_ones_take_nothing_back(made_up):
+    made_up.history_ = made_up.history_.iloc[[0, 1, 6, 7]].assign(reduction=[0.0, 0.3, 0.28, 0.5])
+    made_up.reductions_ = {"params": 0.7}
+
+    assert not PruningPathDisplay.from_estimator(made_up).taken_back.any()
+
+
 def test_nothing_was_measured_before_fine_tuning(made_up):
     made_up.history_["score_before"] = np.nan
     assert PruningPathDisplay.from_estimator(made_up).before_ is None
@@ -200,7 +207,7 @@ def test_the_higher_threshold_counts(made_up, min_score, max_score_drop, thresho
 
 
 def test_another_resource(made_up):
-    """Its target is unknown; what was taken back is decided by what the target counts."""
+    """Its target is unknown."""
     display = PruningPathDisplay.from_estimator(made_up, of="macs")
 
     history = made_up.history_

@@ -32,7 +32,7 @@ def test_every_reduction_stands_there_as_text_with_a_bar(table):
     html = styler.to_html()
 
     for value in table["learnables_reduction"]:
-        assert f"{100 * value:.1f}\N{THIN SPACE}%" in html
+        assert f"{100 * value:.1f} %" in html
     assert "linear-gradient" in html
     assert "rgba(0, 114, 178, 0.35)" in html
 
@@ -44,7 +44,7 @@ def test_large_numbers_sizes_and_shapes(table):
     assert "300,300" in text
     assert "weight 300×1000, bias 300" in text
     assert "1×300" in text
-    assert "1.2\N{THIN SPACE}MB" in big.to_html()
+    assert "1.2 MB" in text
 
 
 def test_the_plain_table_stays_as_it_is(table):

@@ -94,3 +94,20 @@ def test_table_after_pruning_is_the_table_of_the_compacted_network():
 )
 def test_activation_formats(module, sample, layout):
     assert PrunableNetwork(module, sample).analyze().loc[0, "activation_format"] == layout
+
+
+def test_layers_that_another_one_uses_stand_after_it():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.unused = nn.Linear(2, 2)
+            self.first = nn.MultiheadAttention(8, 2, batch_first=True)
+            self.second = nn.Linear(8, 8)
+            self.last = nn.Linear(8, 3)
+
+        def forward(self, x):
+            return self.last(self.second(self.first(x, x, x)[0]).relu())
+
+    table = PrunableNetwork(Net(), torch.randn(2, 4, 8)).analyze()
+
+    assert table["name"].tolist() == ["first", "first.out_proj", "second", "last", "unused"]

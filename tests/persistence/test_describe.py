@@ -148,7 +148,7 @@ def test_objects_come_back(through_file):
         iter([1]),
         object(),
     ],
-    ids=repr,
+    ids=lambda value: type(value).__name__,
 )
 def test_what_cannot_be_written_down(through_file, value):
     found = through_file(value)

@@ -39,6 +39,32 @@ class Blocked(nn.Module):
         return x + self.last(self.norm(self.conv(x)))
 
 
+class Positions(nn.Module):
+    """A container that holds a parameter of its own."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.offset = nn.Parameter(torch.randn(1, width, 1, 1))
+        self.inner = nn.Conv2d(width, width, 1)
+
+    def forward(self, x):
+        return self.inner(x + self.offset)
+
+
+class Whole(nn.Module):
+    """A network with parameters of its own: a token that is added and the weights of its last layer."""
+
+    def __init__(self, width=8):
+        super().__init__()
+        self.token = nn.Parameter(torch.randn(1, width, 1, 1))
+        self.weight = nn.Parameter(torch.randn(2, width, 1, 1))
+        self.first = nn.Conv2d(3, width, 1)
+        self.body = Positions(width)
+
+    def forward(self, x):
+        return nn.functional.conv2d(self.body(self.first(x) + self.token), self.weight)
+
+
 def make_deep(num_blocks, width=8):
     """Return a network of four layers a block and four more."""
     torch.manual_seed(0)

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
-from prunekit import PrunableNetwork, report
-from tests.report.nets import Blocked, digits, fitted_pruner, make_deep
+from prunekit import PrunableNetwork, analyze, report
+from tests.report.nets import Blocked, Whole, digits, fitted_pruner, make_deep
 from tests.torchvision_shim import torchvision_models
 
 NODE = "#graph [data-id]"
@@ -19,6 +20,7 @@ def pages(tmp_path_factory):
     report(pruner, folder / "digits.html", digits()[0], title="Digits")
     report(make_deep(125), folder / "deep.html", torch.zeros(1, 3, 8, 8))
     report(Blocked(), folder / "blocked.html", torch.zeros(1, 3, 8, 8))
+    report(Whole(), folder / "whole.html", torch.zeros(1, 3, 8, 8))
     network = PrunableNetwork(make_deep(2), torch.zeros(1, 3, 8, 8), criterion="magnitude")
     network.prune_to(0.4)
     report(network, folder / "residual.html")
@@ -102,6 +104,59 @@ def test_collapse_and_expand_a_module(pages, show):
     assert classes_of(page, "selected") == {"1"}, "the closed module stands for the layer in it"
     page.find_element("id", "expand-all").click()
     assert len(page.find_elements("css selector", NODE + ".node")) == 16
+
+
+def test_network_and_container_with_parameters_of_their_own(pages, show):
+    page = show(pages / "whole.html")
+    table = analyze(Whole(), torch.zeros(1, 3, 8, 8)).set_index("name")
+    assert [element.text for element in page.find_elements("css selector", "#layers-table button.link")] == [
+        "first", "body.inner", "body", "Whole (the network itself)",
+    ]  # fmt: skip
+    page.find_element("css selector", "#layers-table tr[data-row='3'] button.link").click()
+    text = details(page)
+    assert text.startswith("the network\nType\nWhole\nLayers\n4\n")
+    assert text.partition("Of its own")[2].startswith("\nType\nWhole\n")
+    assert f"Filters\n2\nPrunable\n0\nParameters\n{table.loc['Whole', 'num_learnables']}\nMACs\n1,024" in text
+    assert "⊘ Blocked by: network output" in text
+    assert classes_of(page, "selected") == {"the network"}
+    assert page.find_element("css selector", "#layers-table tr.selected th").text == "Whole (the network itself)"
+    search(page, "body")
+    text = details(page)
+    assert text.partition("Of its own")[2].startswith("\nType\nPositions\nOutput\n8×8×8\nFilters\n–\n")
+    assert f"Parameters\n{table.loc['body', 'num_learnables']}\n" in text.partition("Of its own")[2]
+    node_of(page, "first").click()
+    assert classes_of(page, "along") == {"the network", "body", "body.inner"}
+    assert "body.inner\n" in details(page)
+    search(page, "whole")
+    assert classes_of(page, "selected") == {"the network"}
+    page.find_element("id", "collapse-all").click()
+    assert {element.text for element in page.find_elements("css selector", NODE)} >= {"input", "output"}
+    assert node_of(page, "the network").get_attribute("aria-expanded") == "true"
+    assert "did not run" not in page.find_element("id", "graph").text
+
+
+def test_network_that_is_one_layer(tmp_path, show):
+    page = show(report(nn.Conv2d(3, 4, 1), tmp_path / "net.html", torch.zeros(1, 3, 8, 8)))
+    page.find_element("css selector", "#layers-table button.link").click()
+    assert "Parameters\n16\n" in details(page)
+    assert classes_of(page, "selected") == {"the network"}
+    assert len(page.find_elements("css selector", NODE)) == 3
+
+
+def test_module_of_the_name_of_the_network(tmp_path, show):
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.Net = nn.Conv2d(3, 4, 1)
+            self.scale = nn.Parameter(torch.ones(1))
+
+        def forward(self, x):
+            return self.Net(x) * self.scale
+
+    page = show(report(Net(), tmp_path / "net.html", torch.zeros(1, 3, 8, 8)))
+    for number, name in ((0, "Net"), (1, "the network")):
+        page.find_element("css selector", f"#layers-table tr[data-row='{number}'] button.link").click()
+        assert classes_of(page, "selected") == {name}
 
 
 def test_table_sorts(pages, show):
@@ -215,6 +270,30 @@ def test_deep_network_opens_in_part_and_whole(pages, show):
     assert (apart_across | apart_down | np.eye(x.size, dtype=bool)).all(), "boxes lie on each other"
 
 
+@pytest.mark.parametrize("width", [1400, 800])
+def test_every_reason_is_in_sight(pages, show, width):
+    page = show(pages / "blocked.html")
+    page.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride", {"width": width, "height": 1000, "deviceScaleFactor": 1, "mobile": False}
+    )
+    try:
+        right = page.execute_script("""
+            return [...document.querySelectorAll('#layers-table td:last-child')]
+                .map((cell) => cell.getBoundingClientRect().right)""")
+        reasons = [cell.text for cell in page.find_elements("css selector", "#layers-table td:last-child")]
+    finally:
+        page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    assert max(right) <= width
+    assert [bool(reason) for reason in reasons] == [True, False, True]
+
+
+def test_names_beside_bars_are_cut_at_the_front_and_not_turned_around(pages, show):
+    page = show(pages / "deep.html")
+    name = page.find_elements("css selector", ".bars .name bdi")[1]
+    assert name.text == "1.conv1"
+    assert name.value_of_css_property("direction") == "ltr"
+
+
 def test_landmarks_and_names(pages, show):
     page = show(pages / "digits.html")
     unnamed = page.execute_script("""
@@ -243,6 +322,7 @@ def test_torchvision(name, tmp_path, show):
     assert details(page).startswith(f"{layer}\n")
     page.find_element("id", "expand-all").click()
     assert classes_of(page, "selected") == {layer}
+    assert "did not run" not in page.find_element("id", "graph").text
     overflowing = page.execute_script("""
         return [...document.querySelectorAll('#graph .node')].filter((node) => {
           const box = node.querySelector('.box').getBBox();

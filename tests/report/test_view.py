@@ -1,41 +1,19 @@
 """Numbers as they are shown, and the geometry of the plots."""
 
+import copy
+
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from prunekit.reporting._content import Importances
+from prunekit.reporting._page import render
 from prunekit.reporting._plots import nice_ticks, plot_importances, plot_path
 from prunekit.reporting._sources import collect_content
-from prunekit.reporting._view import bytes_text, change_text, compact_number, ranges
+from prunekit.reporting._view import history_table, ranges
 from tests.report.nets import fitted_pruner
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        (0, "0"),
-        (9_999, "9,999"),
-        (12_345, "12.3 k"),
-        (999_900, "1,000 k"),
-        (25_557_032, "25.6 M"),
-        (4.09e9, "4.09 G"),
-        (2.5e12, "2.5 T"),
-    ],
-)
-def test_compact_number(value, text):
-    assert compact_number(value) == text
-
-
-@pytest.mark.parametrize(("value", "text"), [(0, "0 B"), (999, "999 B"), (1_500, "1.5 kB"), (56_100_000, "56.1 MB")])
-def test_bytes(value, text):
-    assert bytes_text(value) == text
-
-
-@pytest.mark.parametrize(("reduction", "text"), [(0.0, "0 %"), (0.5, "−50.0 %"), (-0.01, "+1.0 %"), (1.0, "−100.0 %")])
-def test_change(reduction, text):
-    assert change_text(reduction) == text
 
 
 @given(st.sets(st.integers(0, 60)))
@@ -74,8 +52,69 @@ def test_path_is_within_its_axes_and_in_the_order_of_reductions():
     assert plot.y_label == "Validation score"
 
 
+def pruner_with(rows, reached):
+    """Return a pruner with a made-up history of iteration, phase, reduction, score and whether the threshold held."""
+    pruner = copy.copy(fitted_pruner())
+    history = pd.DataFrame(rows, columns=["iteration", "phase", "reduction", "score", "held"])
+    history["reduction_params"] = history["reduction"]
+    pruner.history_, pruner.baseline_score_, pruner.reductions_ = history, 0.95, {"params": reached}
+    return pruner
+
+
+DENSE = (0, "dense", 0.0, 0.95, True)
+HISTORIES = {
+    "held": ([DENSE, (1, "prune", 0.2, 0.94, True), (1, "final", 0.2, 0.95, True)], 0.2, ["held"] * 3),
+    "recovered": (
+        [DENSE, (1, "prune", 0.2, 0.5, False), (1, "recover", 0.2, 0.9, True), (1, "final", 0.2, 0.95, True)],
+        0.2,
+        ["held", "recovered", "held", "held"],
+    ),
+    "taken back": (
+        [DENSE, (1, "prune", 0.4, 0.5, False), (1, "recover", 0.4, 0.6, False), (2, "prune", 0.2, 0.94, True)],
+        0.2,
+        ["held", "taken back", "taken back", "held"],
+    ),
+    "final training taken back": (
+        [DENSE, (1, "prune", 0.2, 0.94, True), (1, "final", 0.2, 0.5, False)],
+        0.2,
+        ["held", "held", "taken back"],
+    ),
+    "interrupted": (
+        [DENSE, (1, "prune", 0.2, 0.94, True), (2, "prune", 0.4, 0.93, True)],
+        0.2,
+        ["held", "held", "taken back"],
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", HISTORIES)
+def test_plot_table_and_summary_tell_what_became_of_each_row(kind):
+    rows, reached, words = HISTORIES[kind]
+    content = collect_content(pruner_with(rows, reached), None, None)
+    columns, cells = history_table(content)
+    place = [column.heading for column in columns].index("outcome")
+    assert [row[place].text for row in cells] == words
+    plot = plot_path(content)
+    marks = {"held": plot.kept, "recovered": plot.recovered, "taken back": plot.taken_back}
+    for word, own in marks.items():
+        scores = [row[3] for row, outcome in zip(rows, words, strict=True) if outcome == word]
+        assert [mark.text.rpartition(" ")[2] for mark in own] == [f"{score:.4f}" for score in scores]
+    assert len(plot.line.split(" ")) == len(rows) - words.count("taken back")
+    last = [row for row, word in zip(rows, words, strict=True) if word != "taken back"][-1]
+    assert content.facts["Validation score"] == f"0.9500 before, {last[3]:.4f} after"
+    assert content.facts["Reduction reached"] == f"{100 * last[2]:.1f} % of parameters"
+
+
+def test_page_tells_recovered_from_taken_back():
+    texts = {kind: render(collect_content(pruner_with(*HISTORIES[kind][:2]), None, None)) for kind in HISTORIES}
+    assert [kind for kind, text in texts.items() if 'class="recovered"' in text] == ["recovered"]
+    assert [kind for kind, text in texts.items() if 'class="taken-back"' in text] == list(HISTORIES)[2:]
+
+
 def test_path_without_scores_shows_losses():
-    content = collect_content(fitted_pruner(), None, None)
+    pruner = copy.copy(fitted_pruner())
+    pruner.history_ = pruner.history_.copy()
+    content = collect_content(pruner, None, None)
     content.history["score"] = np.nan
     assert plot_path(content).y_label == "Training loss"
     content.history["train_loss"] = np.nan

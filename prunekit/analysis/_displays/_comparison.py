@@ -1,11 +1,12 @@
 """A dense and a compacted network side by side, drawn."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 import pandas as pd
 
+from prunekit._words import bytes_text, change_text, count_text, percent_text
 from prunekit.analysis._compare import COLUMNS, compare
 from prunekit.analysis._displays._drawing import BLUE, pyplot_for
 from prunekit.analysis._predictions import Task
@@ -309,16 +310,14 @@ def _title(name: str) -> str:
 
 def _numbers(name: str, row: "pd.Series[Any]") -> str:
     """Return what stands beside a row: both numbers and the change."""
+    show: Callable[[float], str]
     if not math.isnan(row["reduction"]):
-        show = _milliseconds if name.startswith(_LATENCY) else _bytes if name.endswith("bytes") else _count
-        sign = "−" if row["reduction"] > 0 else "+"
-        return (
-            f"{show(row['dense'])} → {show(row['compact'])}   ({sign}{abs(100 * row['reduction']):.1f}\N{THIN SPACE}%)"
-        )
+        show = _milliseconds if name.startswith(_LATENCY) else bytes_text if name.endswith("bytes") else count_text
+        return f"{show(row['dense'])} → {show(row['compact'])}   ({change_text(row['reduction'])})"
     if row["unit"] == "R²":
         show, points, scale = "{:.3f}".format, "", 1.0
     else:
-        show, points, scale = _percent, " points", 100.0
+        show, points, scale = percent_text, " points", 100.0
     if math.isnan(row["dense"]):
         return f"{show(row['compact'])}{_interval(row, 'compact', scale)}"
     change = f"{scale * row['change']:+.{1 if points else 3}f}".replace("-", "−")
@@ -333,25 +332,8 @@ def _interval(row: "pd.Series[Any]", name: str, scale: float) -> str:
     return f" [{scale * low:.{digits}f}, {scale * high:.{digits}f}]".replace("-", "−")
 
 
-def _percent(value: float) -> str:
-    return f"{100 * value:.1f}\N{THIN SPACE}%"
-
-
 def _milliseconds(value: float) -> str:
-    return f"{value:.3g}\N{THIN SPACE}ms" if value < _KILO else f"{value:,.0f}\N{THIN SPACE}ms"
-
-
-def _count(value: float) -> str:
-    return f"{value:,.0f}" if value < 10 * _KILO else _with_prefix(value, "").rstrip()
-
-
-def _bytes(value: float) -> str:
-    return _with_prefix(value, "B")
-
-
-def _with_prefix(value: float, unit: str) -> str:
-    power = min(3, max(0, math.floor(math.log(max(value, 1.0), _KILO) + 1e-9)))
-    return f"{value / _KILO**power:.3g}\N{THIN SPACE}{('', 'k', 'M', 'G')[power]}{unit}"
+    return f"{value:.3g} ms" if value < _KILO else f"{value:,.0f} ms"
 
 
 def _axis_label(has_resources: bool, has_scores: bool) -> str:

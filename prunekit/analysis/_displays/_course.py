@@ -16,7 +16,8 @@ from prunekit.analysis._displays._drawing import (
     panels_for,
     width_points,
 )
-from prunekit.analysis._displays._history import measure_of, taken_back, threshold_of
+from prunekit.analysis._displays._history import measure_of, threshold_of
+from prunekit.analysis._outcomes import taken_back
 from prunekit.cost import RESOURCE_WORDS
 from prunekit.exceptions import ParameterError, ParameterTypeError
 
@@ -172,7 +173,7 @@ class HistoryDisplay:
             )
         display = cls(
             fitted.history_,
-            taken_back=taken_back(fitted.history_, fitted.reduction_),
+            taken_back=taken_back(fitted.history_, fitted.reductions_["params"]),
             measure=measure_of(fitted.scoring),
             threshold=threshold_of(fitted),
         )

@@ -5,15 +5,14 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from prunekit._validation import check_choice
+from prunekit.analysis._outcomes import taken_back
 from prunekit.analysis._thresholds import lowest_allowed
 from prunekit.exceptions import ParameterError
 
 _COLUMN = "reduction_"
-_ROUNDING = 1e-9
 _LOSS = "Training loss (there is no validation score)"
 
 
@@ -57,7 +56,7 @@ def read_path(pruner: Any, of: str | None, owner: str) -> dict[str, Any]:
         "scores": history["score" if scored else "train_loss"],
         "scores_before": history["score_before"] if scored and "score_before" in history else None,
         "phases": history["phase"],
-        "taken_back": taken_back(history, pruner.reduction_),
+        "taken_back": taken_back(history, pruner.reductions_["params"]),
         "resource": resource,
         "measure": measure_of(pruner.scoring) if scored else _LOSS,
         "threshold": threshold_of(pruner) if scored else None,
@@ -155,20 +154,6 @@ def _read_folds(search: Any, of: str | None, owner: str) -> dict[str, Any]:
         "threshold": search.lowest_score_,
         "best": reductions[search.best_index_],
     }
-
-
-def taken_back(history: pd.DataFrame, reached: float) -> NDArray[np.bool_]:
-    """
-    Return which rows are not on the way to the result.
-
-    An iteration counts by its last row: a threshold that its first row broke may hold after a repeated fine-tuning. The
-    final training has the number of the iteration before. After an interruption, rows that held can be undone as well.
-    """
-    held = history.groupby(["iteration", history["phase"] == "final"])["held"].transform("last").to_numpy(dtype=bool)
-    reduction = history["reduction"].to_numpy(dtype=np.float64)
-    after = np.minimum.accumulate(np.append(reduction, reached)[::-1])[-2::-1]  # the smallest one that follows
-    undone: NDArray[np.bool_] = ~held | (after < reduction - _ROUNDING)
-    return undone
 
 
 def threshold_of(pruner: Any) -> float | None:

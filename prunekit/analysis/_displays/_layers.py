@@ -7,6 +7,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from prunekit._validation import check_choice
+from prunekit._words import count_text, percent_text
 from prunekit.analysis._displays._checks import check_pruner, check_table
 from prunekit.analysis._displays._drawing import (
     BLUE,
@@ -266,7 +267,9 @@ class LayerReductionDisplay:
         """
         pyplot = pyplot_for(f"{_OWNER}.plot")
         names = [str(name) for name in self.layers]
-        counts = [f"{_shown(left)} of {_shown(all_)}" for left, all_ in zip(self.after, self.before, strict=True)]
+        counts = [
+            f"{count_text(left)} of {count_text(all_)}" for left, all_ in zip(self.after, self.before, strict=True)
+        ]
         if ax is None:
             width = _INCHES_WIDE + 0.8 + longest_label(names) + longest_label(counts)
             height = 1.4 + min(max(_INCHES_A_ROW, 0.4 - 0.01 * len(names)) * len(names), _MOST_INCHES)
@@ -302,7 +305,7 @@ class LayerReductionDisplay:
         ax.grid(axis="x", color="0.85", linewidth=0.6, zorder=0.5)
         ax.set_axisbelow(True)
         before, after = self.before.sum(), self.after.sum()
-        change = f"{100 * (1 - after / before):.1f} % removed" if before else "nothing to remove"
+        change = f"{percent_text(1 - after / before)} removed" if before else "nothing to remove"
         ax.set_title(f"{_UNITS[self.of]}, by layer: {change}", loc="left", pad=26)
         handles: list[Any] = [Patch(color=BLUE, label="left")]
         if self.blocked.any():
@@ -337,13 +340,3 @@ def _before_and_after(table: pd.DataFrame, of: str) -> tuple[NDArray[np.float64]
         return after + table["num_pruned_filters"].to_numpy(dtype=np.float64), after
     left, reduction = (table[column].to_numpy(dtype=np.float64) for column in _COLUMNS[of])
     return dense_counts(left, reduction), left
-
-
-def _shown(number: float) -> str:
-    """Return a number as it is written beside a bar."""
-    if number < _FEW_DIGITS:
-        return f"{number:,.0f}"
-    for size, letter in ((1e9, "G"), (1e6, "M")):
-        if number >= size:
-            return f"{number / size:.3g} {letter}"
-    return f"{number / 1e3:.3g} k"

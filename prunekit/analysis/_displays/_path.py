@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
+from prunekit._words import STOP_REASONS
 from prunekit.analysis._displays._checks import bool_per_point, check_pruner, choice_per_point, float_per_point
 from prunekit.analysis._displays._drawing import (
     BLUE,
@@ -26,13 +27,6 @@ if TYPE_CHECKING:
 
 _OWNER = "PruningPathDisplay"
 _PHASES = ("dense", "prune", "recover", "final")
-_ENDINGS = {
-    "target_reduction": "target reached",
-    "min_score": "ended by min_score",
-    "max_score_drop": "ended by max_score_drop",
-    "nothing_left_to_prune": "nothing left to prune",
-    "interrupted": "interrupted",
-}
 _MARKERS = "os^vDP"
 _DASHES = ("-", (0, (5, 1.5)), (0, (5, 1.5, 1, 1.5)), (0, (1.5, 1)))
 _FIGURE_INCHES = (8.4, 4.6)
@@ -456,7 +450,7 @@ class PruningPathDisplay:
         ax.spines[["top", "right"]].set_visible(False)
         ax.grid(color="0.9", linewidth=0.6, zorder=0.5)
         ax.set_axisbelow(True)
-        ending = "" if self.stop_reason is None else f": {_ENDINGS.get(self.stop_reason, self.stop_reason)}"
+        ending = "" if self.stop_reason is None else f": {STOP_REASONS.get(self.stop_reason, self.stop_reason)}"
         ax.set_title(f"Pruning path{ending}", loc="left")
         if beside:
             ax.legend(loc="upper left", bbox_to_anchor=(1.01, 1), borderaxespad=0, frameon=False)
