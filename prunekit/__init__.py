@@ -22,6 +22,7 @@ from prunekit.persistence import load_net, load_pruner, save, untrusted_names
 from prunekit.pruner import TaylorPruner
 from prunekit.reporting import report
 from prunekit.search import TaylorPrunerCV
+from prunekit.surgery import PruningPlan
 
 try:
     __version__ = version("prunekit")
@@ -37,6 +38,7 @@ __all__ = [
     "LayerReductionDisplay",
     "PrunableNetwork",
     "PruningPathDisplay",
+    "PruningPlan",
     "TaylorPruner",
     "TaylorPrunerCV",
     "analyze",

@@ -254,6 +254,32 @@ class PruningPlan:
         for layer in said:
             raise PlanError(f"The pruning plan contradicts itself: 'kept' has no filters of {layer!r}, 'filters' has.")
 
+    def apply(self, module: nn.Module) -> nn.Module:
+        """
+        Return the network that is left of a dense one.
+
+        Parameters
+        ----------
+        module : Module
+            Dense network of the class that the plan was made for, with any weights; it is not changed.
+
+        Returns
+        -------
+        Module
+            Network of the same class with smaller parameters.
+
+        Raises
+        ------
+        PlanError
+            If the plan does not fit, naming the first difference.
+        """
+        from prunekit.surgery.compaction import compact  # which needs this module
+        from prunekit.surgery.notes import note_, noted_plan
+
+        smaller = compact(module, self)
+        note_(smaller, noted_plan(module).then(self))
+        return smaller
+
     def check(self, module: nn.Module) -> None:
         """
         Check that the plan fits a dense network.
