@@ -1,7 +1,7 @@
 """Files: pruned networks and runs to go on from, as numbers and JSON, without pickle."""
 
 from prunekit.io._archive import Archive, read_archive, write_archive
-from prunekit.io._files import make_folder, write_atomically
+from prunekit.io._files import make_folder, write_atomically, written_beside
 from prunekit.io._fingerprint import fingerprint
 from prunekit.io._modules import load, module_archive, module_from, read_plan, stored_tensors
 from prunekit.io._probe import given_inputs, inputs_of_user
@@ -27,4 +27,5 @@ __all__ = [
     "write_archive",
     "write_atomically",
     "write_state",
+    "written_beside",
 ]
