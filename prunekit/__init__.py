@@ -16,7 +16,7 @@ from prunekit.analysis import (
     compare,
     style_table,
 )
-from prunekit.export import ExportReport, OnnxExporter, ProgramExporter, export_onnx, export_program
+from prunekit.export import ExportReport, OnnxExporter, ProgramExporter, export_executorch, export_onnx, export_program
 from prunekit.io import load
 from prunekit.network import PrunableNetwork
 from prunekit.persistence import load_net, load_pruner, save, untrusted_names
@@ -47,6 +47,7 @@ __all__ = [
     "analyze_compression",
     "compare",
     "exceptions",
+    "export_executorch",
     "export_onnx",
     "export_program",
     "load",

@@ -22,7 +22,7 @@ class ExportReport:
     batch_sizes : tuple of int
         Sizes of the batches on which they were compared; empty where the inputs have no batch.
     dynamic_batch : bool
-        Whether the file takes batches of any size.
+        Whether the file takes batches of other sizes than that of the examples.
     input_names, output_names : tuple of str
         Names of the tensors in the order of the network's arguments and results.
     opset : int or None
@@ -45,6 +45,6 @@ class ExportReport:
         sizes = ", ".join(str(size) for size in self.batch_sizes) or "none"
         return (
             f"{self.path} ({kind}): {self.file_bytes:,} bytes, {', '.join(self.input_names)} -> "
-            f"{', '.join(self.output_names)}, {'any batch size' if self.dynamic_batch else 'a fixed batch size'}; "
+            f"{', '.join(self.output_names)}, {'dynamic batch' if self.dynamic_batch else 'fixed batch'}; "
             f"differs by {self.largest_difference:.2g} of the largest output at most (batches compared: {sizes})"
         )

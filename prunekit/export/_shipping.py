@@ -80,7 +80,7 @@ def ship(
     """
     target = _checked(path, dynamic_batch, rtol, owner)
     with quiet():
-        subject = take_subject(network, X, owner, dynamic_batch, device)
+        subject = take_subject(network, X, owner, dynamic_batch, device, max_batch)
         name = type(subject.module).__name__
         program = capture(subject, owner, tensors_only=tensors_only, max_batch=max_batch)
         try:

@@ -62,7 +62,9 @@ class Subject:
     returns_more: bool
 
 
-def take_subject(network: Any, X: Any, owner: str, dynamic_batch: bool, device: str | None) -> Subject:
+def take_subject(
+    network: Any, X: Any, owner: str, dynamic_batch: bool, device: str | None, max_batch: int | None = None
+) -> Subject:
     """
     Return what is to be exported.
 
@@ -78,6 +80,8 @@ def take_subject(network: Any, X: Any, owner: str, dynamic_batch: bool, device: 
         Whether batches of other sizes are compared as well.
     device : str or None
         Where the copy is to be; None: where the network is.
+    max_batch : int, default=None
+        Largest batch that can be compared. None: there is no limit.
 
     Returns
     -------
@@ -107,7 +111,8 @@ def take_subject(network: Any, X: Any, owner: str, dynamic_batch: bool, device: 
     sizes: tuple[int, ...] = () if batch is None else (batch,)
     batches = [given]
     if dynamic_batch and batch:
-        sizes = tuple(dict.fromkeys((min(batch, _MOST_EXAMPLES), 1, 3)))
+        most = _MOST_EXAMPLES if max_batch is None else min(max_batch, _MOST_EXAMPLES)
+        sizes = tuple(dict.fromkeys(min(size, most) for size in (batch, 1, 3)))
         batches = [resized(given, batch, size) for size in sizes]
     value = _checked_value(copied, batches[0])
     outputs = [tensors_in(value)]

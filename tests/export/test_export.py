@@ -407,7 +407,7 @@ def test_the_report_in_one_line(tmp_path):
     report = export_onnx(PlainCNN(), tmp_path / "net.onnx", IMAGES, dynamic_batch=False)
     assert isinstance(report, ExportReport)
     start = (
-        f"{tmp_path / 'net.onnx'} (onnx, opset {report.opset}): {report.file_bytes:,} bytes, x -> output, a fixed batch"
+        f"{tmp_path / 'net.onnx'} (onnx, opset {report.opset}): {report.file_bytes:,} bytes, x -> output, fixed batch"
     )
     assert str(report).startswith(start)
     assert str(report).endswith("(batches compared: 4)")

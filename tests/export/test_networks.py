@@ -189,4 +189,4 @@ def test_many_examples_are_not_all_compared(name, export, tmp_path):
     report = export(nn.Linear(4, 2), tmp_path / name, np.zeros((5000, 4), np.float32))
     assert report.batch_sizes == (32, 1, 3)
     assert "0.00" not in str(report)
-    assert f"{report.file_bytes:,} bytes, input -> output, any batch size" in str(report)
+    assert f"{report.file_bytes:,} bytes, input -> output, dynamic batch" in str(report)
