@@ -83,6 +83,8 @@ def export_onnx(
 
     Notes
     -----
+    The file returns what the module returns: skorch's ``predict_proba`` puts a softmax behind that, for instance.
+
     Networks in bfloat16 and most in double precision are refused, because ONNX Runtime has no operations for them on a
     CPU: convert them to float32 first.
     """

@@ -14,7 +14,7 @@ from prunekit.export._causes import cause_of
 from prunekit.export._programs import capture
 from prunekit.export._quiet import quiet
 from prunekit.export._report import ExportReport
-from prunekit.export._subject import Subject, take_subject
+from prunekit.export._subject import Subject, module_of, take_subject
 from prunekit.io import written_beside
 from prunekit.surgery import evaluate, relative_difference, rounding_of, tolerance_for
 from prunekit.tracing import Inputs, duplicate_inputs, named_outputs
@@ -79,8 +79,9 @@ def ship(
         If the file returns something else.
     """
     target = _checked(path, dynamic_batch, rtol, owner)
+    module = module_of(network, owner)
     with quiet():
-        subject = take_subject(network, X, owner, dynamic_batch, device, max_batch)
+        subject = take_subject(module, X, owner, dynamic_batch, device, max_batch)
         name = type(subject.module).__name__
         program = capture(subject, owner, tensors_only=tensors_only, max_batch=max_batch)
         try:

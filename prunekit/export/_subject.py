@@ -63,15 +63,15 @@ class Subject:
 
 
 def take_subject(
-    network: Any, X: Any, owner: str, dynamic_batch: bool, device: str | None, max_batch: int | None = None
+    module: nn.Module, X: Any, owner: str, dynamic_batch: bool, device: str | None, max_batch: int | None = None
 ) -> Subject:
     """
     Return what is to be exported.
 
     Parameters
     ----------
-    network : object
-        What the user gave.
+    module : Module
+        The network; it stays as it is.
     X : object
         Example inputs, None to take those that a compacted network carries.
     owner : str
@@ -91,13 +91,12 @@ def take_subject(
     Raises
     ------
     ParameterTypeError
-        If it holds no network, or inputs are missing.
+        If inputs are missing.
     InputError
         If the network does not run on the inputs.
     ExportError
         If it does not run on a batch of another size, or draws random numbers.
     """
-    module = module_of(network, owner)
     copied = copy_module(module).eval()
     if device is not None:
         copied = copied.to(device)

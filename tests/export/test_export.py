@@ -7,7 +7,6 @@ import re
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
 import torch
 from sklearn.frozen import FrozenEstimator
@@ -38,6 +37,9 @@ from tests.nets_skorch import (
 )
 
 IMAGES = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+
+onnx = pytest.importorskip("onnx", reason="onnx is not installed")
+pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
 
 
 @pytest.fixture(scope="module")
@@ -358,9 +360,9 @@ def test_opset_and_slim(tmp_path):
     module, path = randomise(PlainCNN()), tmp_path / "net.onnx"
     reports = [
         export_onnx(module, path, IMAGES, **params)
-        for params in ({}, {"opset": 18}, {"opset": 21}, {"slim": True}, {"slim": True, "dynamic_batch": False})
+        for params in ({"opset": 18}, {"opset": 21}, {"slim": True, "dynamic_batch": False})
     ]
-    assert [report.opset for report in reports][1:3] == [18, 21]
+    assert [report.opset for report in reports][:2] == [18, 21]
     found = onnx.load(path)
     assert [own.dim_value for own in found.graph.input[0].type.tensor_type.shape.dim] == [4, 3, 8, 8]
     assert {own.op_type for own in found.graph.node}.isdisjoint({"BatchNormalization", "Identity"})
@@ -386,7 +388,7 @@ def test_weights_beyond_one_file(tmp_path, monkeypatch):
         export_onnx(PlainCNN(), tmp_path / "net.onnx", IMAGES)
 
 
-@pytest.mark.parametrize("missing", ["onnx", "onnxscript", "onnxruntime", "onnxslim"])
+@pytest.mark.parametrize("missing", ["onnx", "onnxruntime", "onnxslim"])
 def test_missing_packages(missing, tmp_path, monkeypatch):
     known = importlib.import_module
 

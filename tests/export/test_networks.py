@@ -12,16 +12,18 @@ from tests.nets import PlainCNN, ResNet, randomise
 from tests.zoo.check import Given, remove
 from tests.zoo.test_zoo import CASES
 
-NAMES = (
-    *("vgg", "mobilenet_squeeze_excite", "grouped_transposed", "unet", "text_cnn", "pixel_shuffle", "channel_shuffle"),
-    *("set_item", "einsum", "shared_module", "tied_autoencoder", "attention_fused", "multihead", "encoder_layer"),
-    *("decoder_layer", "lstm", "gru_both_directions", "scale_by_size", "weight_standardised"),
+QUICK = ("mobilenet_squeeze_excite", "grouped_transposed", "text_cnn", "channel_shuffle", "attention_fused", "lstm")
+SLOW = (
+    *("vgg", "unet", "pixel_shuffle", "set_item", "einsum", "shared_module", "tied_autoencoder", "multihead"),
+    *("encoder_layer", "decoder_layer", "gru_both_directions", "scale_by_size", "weight_standardised"),
 )
 REFUSED = {
     "conv3d": "no translation of the operation aten._adaptive_avg_pool3d",
     "stack_median": "no translation of the operation aten.median.dim",
     "AdaptiveMaxPool2d": "no translation of the operation aten.adaptive_max_pool2d",
 }
+
+pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
 
 
 def pruned(name: str) -> tuple[nn.Module, object]:
@@ -31,7 +33,7 @@ def pruned(name: str) -> tuple[nn.Module, object]:
     return network.compact(verify=False), inputs
 
 
-@pytest.mark.parametrize("case", NAMES)
+@pytest.mark.parametrize("case", [*QUICK, *(pytest.param(case, marks=pytest.mark.slow) for case in SLOW)])
 def test_pruned_networks(case, name, export, tmp_path):
     small, inputs = pruned(case)
 

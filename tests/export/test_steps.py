@@ -27,6 +27,8 @@ from tests.nets_skorch import TwoInputs, make_classifier, make_table, quick
 
 EXPORTERS = {"net.onnx": OnnxExporter, "net.pt2": ProgramExporter}
 
+pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+
 
 @pytest.fixture
 def exporter(name):
