@@ -153,6 +153,18 @@ def write(row: RoundTrips) -> None:
     table.to_csv(target, index=False, float_format="%.3g")
 
 
+_WHOSE = {
+    "cat_batch": "the network: it concatenates along the batch",
+    "distances": "PyTorch: `cdist` is another algorithm beyond 25 rows",
+    "multihead_without_batch": "the network: it has no batch",
+    r"there is no translation": "PyTorch's ONNX exporter",
+    r"does not run .*(NOT_IMPLEMENTED|INVALID_GRAPH)": "ONNX Runtime: no such kernel on CPUs",
+    r"as_string": "`torch.export`: it writes strings and does not read them",
+    r"its code fixes the size of the batch": "the network",
+    r"Could not guard on data-dependent": "the network: it branches on values",
+    r"Unsupported|pytree": "`torch.export`: objects that it does not know",
+}
+"""By name of the network, or what was said."""
 _TIMED = ("onnx", "program")
 _FORMS = {"saved": "`save`, `load`", "onnx": "ONNX", "program": "`torch.export`"}
 
@@ -177,13 +189,19 @@ def rendered() -> str:
             lines.append([title, str(len(own)), *map(str, counts), f"{own[form].max():.2g}"])
         text.append(f"## The {zoo} zoo\n\n{_rows(lines)}\n")
         failed = [
-            [str(row["network"]), _FORMS[form], _batch(row, form), _told(row[f"{form}_failure"])]
+            [
+                str(row["network"]),
+                _FORMS[form],
+                _batch(row, form),
+                _told(row[f"{form}_failure"]),
+                _whose(f"{row['network']} {row[f'{form}_failure']}"),
+            ]
             for _, row in own.iterrows()
             for form in _FORMS
             if isinstance(row[f"{form}_failure"], str) and row[f"{form}_failure"]
         ]
         if failed:
-            text.append(_rows([["network", "file", "batch", "what was said"], ["---"] * 4, *failed]) + "\n")
+            text.append(_rows([["network", "file", "batch", "what was said", "whose"], ["---"] * 5, *failed]) + "\n")
         if zoo == "large":
             rows = [
                 [
@@ -200,6 +218,10 @@ def rendered() -> str:
             head = ["network", "units removed", *_FORMS.values(), "ONNX, s", "program, s"]
             text.append(_rows([head, ["---"] * len(head), *rows]) + "\n")
     return "\n".join(text)
+
+
+def _whose(failure: str) -> str:
+    return next((whose for pattern, whose in _WHOSE.items() if re.search(pattern, failure)), "")
 
 
 def _batch(row: Any, form: str) -> str:

@@ -10,7 +10,7 @@ from prunekit.exceptions import ParameterError, ParameterTypeError
 from prunekit.export._quiet import require
 from prunekit.export._report import ExportReport
 from prunekit.export._shipping import RTOL, Runner, ship
-from prunekit.export._subject import Subject, tensors_in
+from prunekit.export._subject import Subject
 from prunekit.tracing import Inputs
 
 _MODULES = ("executorch.exir", "executorch.backends.xnnpack.partition.xnnpack_partitioner", "executorch.runtime")
@@ -88,7 +88,7 @@ def export_executorch(
 
         def run(inputs: Inputs) -> list[torch.Tensor]:
             alive = program, method  # a method of a program that is gone crashes
-            given = [tensor.contiguous() for tensor in tensors_in((inputs.args, dict(inputs.kwargs)))]
+            given = [tensor.contiguous() for tensor in inputs.tensors()]
             return [tensor.clone() for tensor in alive[1].execute(given)]  # the next call writes into the same memory
 
         return run

@@ -11,7 +11,7 @@ from prunekit.exceptions import ExportError, ParameterError, ParameterTypeError
 from prunekit.export._quiet import require
 from prunekit.export._report import ExportReport
 from prunekit.export._shipping import RTOL, Runner, ship
-from prunekit.export._subject import Subject, tensors_in
+from prunekit.export._subject import Subject
 from prunekit.tracing import Inputs, named_tensors
 
 _LARGEST = 2**31 - 2**20
@@ -84,6 +84,8 @@ def export_onnx(
     Notes
     -----
     The file returns what the module returns: skorch's ``predict_proba`` puts a softmax behind that, for instance.
+
+    Forward hooks are part of a network: they are called while it is captured, with tensors that hold no values.
 
     Networks in bfloat16 and most in double precision are refused, because ONNX Runtime has no operations for them on a
     CPU: convert them to float32 first.
@@ -174,8 +176,7 @@ def onnx_runner(path: Path) -> Runner:
     names = [own.name for own in session.get_inputs()]
 
     def run(inputs: Inputs) -> list[torch.Tensor]:
-        tensors = tensors_in((inputs.args, dict(inputs.kwargs)))
-        arrays = [tensor.cpu().numpy() for tensor in tensors]
+        arrays = [tensor.cpu().numpy() for tensor in inputs.tensors()]
         return [torch.from_numpy(array) for array in session.run(None, dict(zip(names, arrays, strict=True)))]
 
     return run

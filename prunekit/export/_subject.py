@@ -132,7 +132,7 @@ def take_subject(
         tuple(outputs),
         input_names,
         _output_names(value, input_names),
-        len(torch.utils._pytree.tree_leaves(value)) > len(outputs[0]),
+        not all(isinstance(leaf, Tensor) for leaf in torch.utils._pytree.tree_leaves(value)),
     )
 
 
@@ -284,8 +284,8 @@ def _checked_value(module: nn.Module, inputs: Inputs) -> Any:
     first, again = tensors_in(value), tensors_in(_value(module, inputs, 1))
     if not first:
         raise ExportError(
-            f"{type(module).__name__} must return tensors, in tuples, lists or dicts. Got {type(value).__name__} "
-            "instead, in which PyTorch finds none."
+            f"{type(module).__name__} must return tensors, alone, in containers or in objects. "
+            f"Got {type(value).__name__} without any instead."
         )
     if len(first) != len(again) or any(relative_difference(*pair) > 0.0 for pair in zip(first, again, strict=True)):
         raise ExportError(
@@ -296,8 +296,9 @@ def _checked_value(module: nn.Module, inputs: Inputs) -> Any:
 
 
 def tensors_in(value: Any) -> list[Tensor]:
-    """Return the tensors of a nest in the order in which PyTorch flattens it."""
-    return [leaf for leaf in torch.utils._pytree.tree_leaves(value) if isinstance(leaf, Tensor)]
+    """Return the tensors of a nest in the order in which PyTorch flattens it, and those in objects that it leaves."""
+    leaves = torch.utils._pytree.tree_leaves(value)
+    return [tensor for leaf in leaves for tensor in named_outputs(leaf).values()]
 
 
 def _input_names(inputs: Inputs, module: nn.Module) -> tuple[str, ...]:

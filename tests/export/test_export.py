@@ -7,9 +7,12 @@ import re
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from sklearn.frozen import FrozenEstimator
+from skorch.dataset import Dataset
+from skorch.helper import SliceDataset
 from torch import nn
 
 from prunekit import ExportReport, PrunableNetwork, TaylorPrunerCV, export_onnx, export_program
@@ -88,6 +91,24 @@ def test_a_net_of_named_inputs(name, export, tmp_path):
     assert report.input_names == ("first", "second")
     batch = {"first": torch.from_numpy(X[:7, :10]), "second": torch.from_numpy(X[:7, 10:])}
     assert_close(rerun(report, batch), evaluated(net.module_, batch))
+
+
+def test_data_of_all_kinds(tmp_path):
+    X, y = make_table(50)
+    kinds = (X.astype(float), pd.DataFrame(X), Dataset(X, y), SliceDataset(Dataset(X, y)), torch.from_numpy(X))
+    for data in kinds:
+        assert export_program(Perceptron(), tmp_path / "net.pt2", data).batch_sizes == (32, 1, 3)
+    halves = [pd.DataFrame(X[:, :10]), X[:, 10:]]
+    for data in (halves, tuple(halves), {"second": halves[1], "first": halves[0]}):
+        report = export_program(TwoInputs(), tmp_path / "net.pt2", data)
+        assert report.input_names == ("first", "second")
+
+
+def test_a_compiled_module_is_unwrapped(tmp_path):
+    module, compiled = PlainCNN(), nn.Module()
+    compiled._orig_mod = module
+    report = export_program(compiled, tmp_path / "net.pt2", IMAGES)
+    assert_close(rerun(report, IMAGES), evaluated(module, IMAGES))
 
 
 @pytest.mark.parametrize("network", [3, PlainCNN, "net.onnx", None])

@@ -112,6 +112,15 @@ def test_outputs_that_are_no_tensors(tmp_path):
     assert torch.export.load(outputs.path).module()(**given).keys() == {"y", "a", "nothing", "both"}
 
 
+def test_an_object_that_is_returned(tmp_path):
+    small, inputs = pruned("features_out")
+    report = export_onnx(small, tmp_path / "net.onnx", inputs)
+    assert report.output_names == ("logits", "features")
+    assert_close(rerun(report, inputs), evaluated(small, inputs))
+    with pytest.raises(ExportError, match=r"cannot be captured .*Result"):
+        export_program(small, tmp_path / "net.pt2", inputs)
+
+
 class TwoOutputs(PlainCNN):
     def forward(self, x):
         return super().forward(x), x.mean((1, 2, 3))
