@@ -16,6 +16,7 @@ from prunekit.analysis import (
     compare,
     style_table,
 )
+from prunekit.export import ExportReport, OnnxExporter, ProgramExporter, export_executorch, export_onnx, export_program
 from prunekit.io import load
 from prunekit.network import PrunableNetwork
 from prunekit.persistence import load_net, load_pruner, save, untrusted_names
@@ -33,9 +34,12 @@ __all__ = [
     "ComparisonDisplay",
     "ConfusionChangeDisplay",
     "CorrelationDisplay",
+    "ExportReport",
     "HistoryDisplay",
     "ImportanceDisplay",
     "LayerReductionDisplay",
+    "OnnxExporter",
+    "ProgramExporter",
     "PrunableNetwork",
     "PruningPathDisplay",
     "PruningPlan",
@@ -45,6 +49,9 @@ __all__ = [
     "analyze_compression",
     "compare",
     "exceptions",
+    "export_executorch",
+    "export_onnx",
+    "export_program",
     "load",
     "load_net",
     "load_pruner",

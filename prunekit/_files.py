@@ -30,31 +30,65 @@ def write_atomically(target: str | Path, content: bytes) -> None:
     FileAccessError
         If the system refuses, as on a full disk; the old file, if there is one, is as it was.
     """
+    with written_beside(target, content):
+        pass
+
+
+@contextmanager
+def written_beside(target: str | Path, content: bytes) -> Iterator[Path]:
+    """
+    Write beside a file, let the block look at that, and put it in its place if the block raises nothing.
+
+    Parameters
+    ----------
+    target : str or Path
+        The file, as for `write_atomically`.
+    content : bytes
+        What to write.
+
+    Yields
+    ------
+    Path
+        The new file, on the disk under another name.
+
+    Raises
+    ------
+    FileAccessError
+        If the system refuses; the old file, if there is one, is as it was, also where the block raises something.
+    """
     target = Path(target)
-    with told_of(target, "be written"):
-        make_folder(target.parent)
-        if target.is_dir():
-            raise IsADirectoryError(0, "it is a folder")
-        for left in target.parent.glob(f".{target.name}.*.part"):
-            with suppress(FileNotFoundError):
-                if time.time() - left.stat().st_mtime > _SECONDS_LEFT_ALONE:
-                    left.unlink()
-        temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
-        try:
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
+    try:
+        with told_of(target, "be written"):
+            make_folder(target.parent)
+            if target.is_dir():
+                raise IsADirectoryError(0, "it is a folder")
+            _tidy(target)
             with temporary.open("xb") as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
+        yield temporary
+        with told_of(target, "be written"):
             temporary.replace(target)
-        except BaseException:
+    except BaseException:
+        with suppress(OSError):
             temporary.unlink(missing_ok=True)
-            raise
+        raise
     with suppress(OSError):  # no folders can be opened on Windows
         folder = os.open(target.parent, os.O_RDONLY)
         try:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def _tidy(target: Path) -> None:
+    """Remove what processes that were killed have left beside a file."""
+    for left in target.parent.glob(f".{target.name}.*.part"):
+        with suppress(FileNotFoundError):
+            if time.time() - left.stat().st_mtime > _SECONDS_LEFT_ALONE:
+                left.unlink()
 
 
 def make_folder(folder: Path) -> None:

@@ -1,6 +1,7 @@
 """Errors that prunekit raises; each also derives from the builtin that a user would catch."""
 
 __all__ = [
+    "ExportError",
     "FileAccessError",
     "FileMissingError",
     "FilePermissionError",
@@ -34,6 +35,10 @@ class ParameterTypeError(PrunekitError, TypeError):
 
 class InputError(PrunekitError, ValueError):
     """Data or example inputs do not fit the network."""
+
+
+class ExportError(PrunekitError, RuntimeError):
+    """A format cannot hold the network, or what runs it does not; the message names the cause and no file is left."""
 
 
 class FileAccessError(PrunekitError, OSError):
