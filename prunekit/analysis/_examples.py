@@ -12,7 +12,7 @@ from torch import nn
 from torch.utils.data import Dataset, default_collate
 
 from prunekit._random import preserve_rng
-from prunekit.exceptions import ParameterError, ParameterTypeError
+from prunekit.exceptions import InputError, ParameterError, ParameterTypeError
 from prunekit.surgery import check_module
 from prunekit.tracing import Inputs
 
@@ -86,11 +86,14 @@ def as_tensors(X: Any, module: nn.Module, limit: int | None = None) -> Any:
     -------
     object
         Tensors of the network's device, floating ones of its data type, in the same nest.
+
+    Raises
+    ------
+    InputError
+        If arrays hold something other than numbers, or a data set cannot be read.
     """
     if isinstance(X, Dataset | SliceDataset):
-        size = len(X) if limit is None else min(limit, len(X))  # type: ignore[arg-type]
-        items = [X[number] for number in range(size)]
-        return as_tensors(default_collate([item[0] if isinstance(item, tuple) else item for item in items]), module)
+        return as_tensors(_collated(X, limit), module)
     if isinstance(X, dict):
         return {key: as_tensors(value, module, limit) for key, value in X.items()}
     if isinstance(X, tuple | list):
@@ -99,7 +102,25 @@ def as_tensors(X: Any, module: nn.Module, limit: int | None = None) -> Any:
         X = X.to_numpy()
     if not isinstance(X, np.ndarray):
         return X
-    return moved_to(module, torch.from_numpy(np.array(X[:limit])))
+    samples = X[:limit] if X.ndim else X
+    if samples.dtype.kind not in "fciub":
+        raise InputError(
+            f"The inputs must be arrays of numbers. Got {X.dtype} instead; encode strings and objects first."
+        )
+    return moved_to(module, torch.from_numpy(np.array(samples)))
+
+
+def _collated(X: Any, limit: int | None) -> Any:
+    """Return samples of a data set as one batch."""
+    try:
+        size = len(X) if limit is None else min(limit, len(X))
+        items = [X[number] for number in range(size)]
+        return default_collate([item[0] if isinstance(item, tuple) else item for item in items])
+    except Exception as exc:  # of the user's own class
+        raise InputError(
+            "The data set must have a length, at least one sample, and samples that make a batch. Got "
+            f"{type(X).__name__}, which raises {type(exc).__name__}: {exc} instead."
+        ) from exc
 
 
 def moved_to(module: nn.Module, tensor: torch.Tensor) -> torch.Tensor:
