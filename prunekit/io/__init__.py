@@ -1,7 +1,7 @@
 """Files: pruned networks and runs to go on from, as numbers and JSON, without pickle."""
 
 from prunekit.io._archive import Archive, read_archive, write_archive
-from prunekit.io._files import make_folder, write_atomically
+from prunekit.io._files import checked_path, make_folder, write_atomically
 from prunekit.io._fingerprint import fingerprint
 from prunekit.io._modules import load, module_archive, module_from, read_plan, stored_tensors
 from prunekit.io._probe import given_inputs, inputs_of_user
@@ -12,6 +12,7 @@ __all__ = [
     "BROKEN",
     "Archive",
     "StateStore",
+    "checked_path",
     "fingerprint",
     "given_inputs",
     "inputs_of_user",

@@ -9,7 +9,7 @@ import torch
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
-from prunekit.analysis._examples import moved_to, unfrozen
+from prunekit.analysis._examples import as_tensors, moved_to, unfrozen
 from prunekit.analysis._thresholds import lowest_allowed
 from prunekit.cost import RESOURCE_WORDS, CostModel, layer_table
 from prunekit.exceptions import NothingToPruneError, ParameterTypeError
@@ -229,7 +229,7 @@ def _example(X: Any, module: nn.Module) -> Any:
     if isinstance(X, list):
         X = np.asarray(X[:2])
     if isinstance(X, np.ndarray):
-        X = torch.from_numpy(np.array(X[:2]))
+        X = as_tensors(X, module, 2)
     if not isinstance(X, torch.Tensor):
         raise ParameterTypeError(
             "The 'X' parameter of report must hold example inputs: an array, a tensor, or a tuple or mapping of those. "
