@@ -5,6 +5,9 @@ import pytest
 from prunekit import exceptions
 
 BUILTINS = {
+    "FileAccessError": OSError,
+    "FileMissingError": FileNotFoundError,
+    "FilePermissionError": PermissionError,
     "InputError": ValueError,
     "MissingDependencyError": ImportError,
     "NothingToPruneError": ValueError,
@@ -15,6 +18,7 @@ BUILTINS = {
     "StateError": ValueError,
     "TargetError": ValueError,
     "TrainingError": RuntimeError,
+    "UntrustedError": ValueError,
     "VerificationError": RuntimeError,
 }
 
