@@ -2,12 +2,19 @@
 
 import os
 import secrets
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from prunekit.exceptions import FileAccessError, FileMissingError, FilePermissionError
+from prunekit.exceptions import (
+    FileAccessError,
+    FileMissingError,
+    FilePermissionError,
+    ParameterError,
+    ParameterTypeError,
+)
 
 _SECONDS_LEFT_ALONE = 3600.0
 """Another process may be at work on a younger file."""
@@ -91,6 +98,37 @@ def _tidy(target: Path) -> None:
                 left.unlink()
 
 
+def checked_path(path: object) -> Path:
+    """
+    Return a path that a user gave.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file or folder.
+
+    Returns
+    -------
+    Path
+        The same.
+
+    Raises
+    ------
+    ParameterTypeError
+        If it is something else.
+    ParameterError
+        If no file has such a name.
+    """
+    if not isinstance(path, str | os.PathLike):
+        raise ParameterTypeError(
+            f"The 'path' parameter must be the name of a file, a string or Path. Got {path!r} instead."
+        )
+    found = Path(path)
+    if "\0" in str(found):
+        raise ParameterError(f"The 'path' parameter must be the name of a file. Got {path!r} with a zero byte instead.")
+    return found
+
+
 def make_folder(folder: Path) -> None:
     """
     Make a folder, and those that it is in.
@@ -122,9 +160,15 @@ def check_readable(path: str | Path) -> None:
     ------
     FileAccessError
         If there is none, or it cannot be read.
+    ParameterTypeError
+        If it is no path.
     """
+    target = checked_path(path)
     with told_of(path, "be read"):
-        Path(path).open("rb").close()
+        mode = target.stat().st_mode
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # a pipe would be waited for
+            raise OSError(0, "it is no regular file")
+        target.open("rb").close()
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property, partial
+from numbers import Integral
 from typing import Any, NoReturn, cast
 
 import numpy as np
@@ -19,7 +20,7 @@ from prunekit._processes import Processes
 from prunekit._random import preserve_rng
 from prunekit._validation import check_choice, check_integer, check_interval
 from prunekit.cost import QUANTITIES, CostModel, LatencyModel, Quantity, Resource, layer_table
-from prunekit.exceptions import NothingToPruneError, ParameterError, TrainingError
+from prunekit.exceptions import NothingToPruneError, ParameterError, ParameterTypeError, TrainingError
 from prunekit.importance import Criterion, Gates, Gradients, Observation, UnitSums, make_criterion, normalised
 from prunekit.surgery import (
     NORMS,
@@ -583,8 +584,13 @@ class PrunableNetwork(nn.Module):
         ------
         ParameterError
             If there is no unit of a given index.
+        ParameterTypeError
+            If an index is no integer.
         """
-        listed = np.array(list(units), dtype=np.int64)
+        given = list(units)
+        if not all(isinstance(unit, Integral) and not isinstance(unit, bool) for unit in given):
+            raise ParameterTypeError(f"The 'units' parameter of without must hold integers. Got {given!r} instead.")
+        listed = np.array(given, dtype=np.int64)
         if listed.size and not (listed.min() >= 0 and listed.max() < self._removed.size):
             raise ParameterError(
                 f"The 'units' parameter of without must hold numbers from 0 to {self._removed.size - 1}. "
@@ -627,7 +633,14 @@ class PrunableNetwork(nn.Module):
         ------
         ParameterError
             If it is the snapshot of another network; nothing is changed then.
+        ParameterTypeError
+            If it is no snapshot.
         """
+        if not isinstance(snapshot, NetworkSnapshot):
+            raise ParameterTypeError(
+                "The 'snapshot' parameter of restore must be what snapshot() returned. "
+                f"Got {type(snapshot).__name__} instead."
+            )
         self._body.restore(snapshot, optimizers)
         self._earlier = None
         self.reset_score()
@@ -690,8 +703,20 @@ class PrunableNetwork(nn.Module):
         Raises
         ------
         ParameterError
-            If it is the state of another network; nothing is changed then.
+            If it is the state of another network, or not whole; nothing is changed then.
+        ParameterTypeError
+            If it is no state.
         """
+        if not isinstance(state, Mapping):
+            raise ParameterTypeError(
+                f"The 'state' parameter of set_state must be what get_state() returned. Got {type(state).__name__} "
+                "instead."
+            )
+        lost = [name for name in _STATE if name not in state]
+        if lost:
+            raise ParameterError(
+                f"The 'state' parameter of set_state must be what get_state() returned. Got one without {lost} instead."
+            )
         self.restore(NetworkSnapshot(state["removed"], state["gone"], dict(state["tensors"])), *optimizers)
         self._earlier = state["earlier"]
         device = device_of(self.module)
@@ -758,8 +783,9 @@ class PrunableNetwork(nn.Module):
         VerificationError
             If the difference is larger than allowed.
         """
+        tolerance = check_interval("rtol", rtol, "verify", 0, np.inf, "left")
         example = Inputs.of(inputs[0] if len(inputs) == 1 else inputs) if inputs else self.example_inputs
-        return compare(self._masked(), self._compacted(), example, rtol)
+        return compare(self._masked(), self._compacted(), example, tolerance)
 
     # -- inside -------------------------------------------------------------------------------------------------------
 
@@ -885,6 +911,10 @@ class PrunableNetwork(nn.Module):
     def __reduce_ex__(self, protocol: Any) -> NoReturn:
         """Refuse: use `prunekit.save`."""
         raise TypeError("A PrunableNetwork cannot be pickled. Use compact() and prunekit.save() to keep its network.")
+
+
+_STATE = ("removed", "gone", "tensors", "num_scored", "earlier", "criterion")
+"""What `PrunableNetwork.get_state` returns."""
 
 
 def _quantity(of: object) -> Quantity:

@@ -22,6 +22,7 @@ from prunekit._random import preserve_rng, rng_state, set_rng_state
 from prunekit._skorch import Budget, FineTuner, Phase, Validation, device_of
 from prunekit.cost import RESOURCES
 from prunekit.exceptions import ParameterError, TrainingError
+from prunekit.io import BROKEN
 from prunekit.network import NetworkSnapshot, PrunableNetwork
 
 
@@ -423,8 +424,17 @@ class PruningLoop:
     def _resume(self) -> bool:
         """Go on where a run was left; tell whether there was one."""
         state = None if self._checkpoint is None else self._checkpoint.read("loop")
-        if state is None:
+        if state is None or self._checkpoint is None:
             return False
+        try:
+            self._go_on_from(state)
+        except BROKEN as exc:
+            raise self._checkpoint.broken("loop", exc) from exc
+        self._path.leave()  # whose beginning this process has not gone
+        return True
+
+    def _go_on_from(self, state: Mapping[str, Any]) -> None:
+        """Set everything that `_save` writes."""
         self._stage, self._stop_reason = state["stage"], state["stop_reason"]
         self._iteration, self._halvings = state["iteration"], state["halvings"]
         self._largest_step = state["largest_step"]
@@ -436,8 +446,6 @@ class PruningLoop:
             self._controlled = self._control.load(state["control"])
         self._set_floor(self._rows[0].score)
         self._set_training_state(state)
-        self._path.leave()  # whose beginning this process has not gone
-        return True
 
     # -- telling ------------------------------------------------------------------------------------------------------
 

@@ -24,6 +24,7 @@ from prunekit import tracing
 from prunekit._random import preserve_rng
 from prunekit._skorch._distributed import check_accelerator, initialize_, own_accelerator
 from prunekit._skorch._travel import WHERE_TO, MissingNet
+from prunekit._validation import is_builtin
 from prunekit.exceptions import ParameterError, ParameterTypeError
 from prunekit.tracing import copy_module
 
@@ -57,7 +58,7 @@ def check_net(estimator: object, owner: str) -> tuple[NeuralNet, bool]:
     ParameterTypeError
         If there is no skorch net, or one that holds more than the one module ``module_``.
     ParameterError
-        If a frozen net is not fitted, or cannot be trained any more.
+        If a frozen net is not fitted, or cannot be trained any more, or the device is not there.
     """
     net, frozen = estimator, False
     while isinstance(net, FrozenEstimator):
@@ -75,6 +76,7 @@ def check_net(estimator: object, owner: str) -> tuple[NeuralNet, bool]:
             f"{wanted} Got a net that trim_for_prediction() has made untrainable instead. "
             "Pass the net as it was before."
         )
+    _check_device(net)
     if net.initialized_ and net._modules != ["module"]:
         raise ParameterTypeError(
             f"{wanted} The net must keep its network in module_ alone. "
@@ -82,6 +84,38 @@ def check_net(estimator: object, owner: str) -> tuple[NeuralNet, bool]:
         )
     check_accelerator(net, owner)
     return net, frozen
+
+
+def _check_device(net: NeuralNet) -> None:
+    """Refuse a device that is not there, or does not compute."""
+    if net.device is None:
+        return
+    wanted = f"The 'device' parameter of {type(net).__name__} must be a device that is there and computes."
+    try:
+        device = torch.device(net.device)
+        torch.empty(0, device=device)
+    except Exception as exc:  # of torch, which has one of its own for every device
+        cause = str(exc).strip().split("\n")[0]
+        raise ParameterError(
+            f"{wanted} Got {net.device!r}, with which torch raises {type(exc).__name__}: {cause} instead. Set "
+            "device='cpu', or run where there is one."
+        ) from exc
+    if device.type == "meta":
+        raise ParameterError(f"{wanted} Got {net.device!r} instead.")
+
+
+def _make_(net: NeuralNet) -> None:
+    """Initialise a copy of the user's net; say what is wrong with its parameters."""
+    try:
+        initialize_(net)
+    except Exception as exc:
+        if not is_builtin(exc):
+            raise
+        kind = ParameterTypeError if isinstance(exc, TypeError) else ParameterError
+        raise kind(
+            f"The 'estimator' parameter must be a net that can be initialised. Got {type(net).__name__}, with which "
+            f"that raises {type(exc).__name__}: {exc} instead. Try it alone: clone(net).initialize()."
+        ) from exc
 
 
 def _what_else(got: object, owner: str) -> str:
@@ -185,7 +219,7 @@ def make_probe(net: NeuralNet, X: Any, y: Any) -> NeuralNet:
     """
     with preserve_rng(None if net.device is None else torch.device(net.device)):
         probe = copy_net(net, verbose=0)
-        initialize_(probe)
+        _make_(probe)
         for _, callback in probe.callbacks_:
             if isinstance(callback, InputShapeSetter):
                 callback.on_train_begin(probe, X=X, y=y)
@@ -283,7 +317,7 @@ def rebuild(net: NeuralNet, module: torch.nn.Module, *, trained: NeuralNet, **ch
     params = {name: value for name, value in net.get_params(deep=False).items() if not name.startswith("module__")}
     params["callbacks"] = _without(net.callbacks, _PREPARING)
     new = _construct(net, params, {**changes, "module": module})
-    initialize_(new)
+    _make_(new)
     if _unwrap(new.module_) is not module:
         raise ParameterTypeError(
             f"The 'module' parameter of {type(net).__name__} must decide which network the net holds. "

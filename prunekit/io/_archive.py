@@ -1,8 +1,6 @@
 """The file of `save`: weights under their own names, and a document in the metadata that says what they belong to."""
 
-import hashlib
 import json
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib import metadata
@@ -14,9 +12,9 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from prunekit._files import check_readable, write_atomically
+from prunekit._files import check_readable, checked_path, write_atomically
 from prunekit.exceptions import ParameterTypeError, PlanError
-from prunekit.io._state import BROKEN, StateReader, StateWriter
+from prunekit.io._state import BROKEN, StateReader, StateWriter, checksum
 from prunekit.surgery import PruningPlan
 
 PROTOCOL = 2
@@ -82,6 +80,7 @@ def write_archive(path: str | Path, archive: Archive) -> Path:
     FileAccessError
         If the file cannot be written.
     """
+    target = checked_path(path)
     odd = next((name for name in archive.tensors if name.startswith(_EXTRA)), None)
     if odd is not None:
         raise ParameterTypeError(
@@ -97,14 +96,13 @@ def write_archive(path: str | Path, archive: Archive) -> Path:
         "parts": {name: writer.encode(part, name, 0) for name, part in archive.parts.items()},
     }
     tensors = archive.tensors | writer.tensors
-    signed = json.dumps({**document, "sha256": _checksum(document, tensors)})
+    signed = json.dumps({**document, "sha256": checksum(document, tensors)})
     try:
         content = safetensors.torch.save(tensors, {_KEY: signed})
     except KeyError as exc:
         raise ParameterTypeError(
             f"The tensors of the network must have data types that safetensors can hold. Got {exc} instead."
         ) from exc
-    target = Path(path)
     write_atomically(target, content)
     return target
 
@@ -153,7 +151,7 @@ def read_archive(path: str | Path, *, document_only: bool = False) -> Archive:
         )
         if document_only:
             return found
-        if document.pop("sha256") != _checksum(document, tensors):
+        if document.pop("sha256") != checksum(document, tensors):
             raise PlanError(
                 f"'{path}' is damaged: its checksum is not that of its content. Take another copy of the file."
             )
@@ -195,15 +193,3 @@ def _document(text: str | None, path: str | Path) -> dict[str, Any]:
             f"Got protocol {protocol!r} instead. {newer}"
         )
     return dict(document)
-
-
-def _checksum(document: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
-    """Return the SHA-256 of everything that is in a file, whatever the order."""
-    digest = hashlib.sha256(json.dumps(document, sort_keys=True).encode())
-    for name in sorted(tensors):
-        tensor = tensors[name]
-        digest.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())
-        if tensor.numel():
-            plain = torch.view_as_real(tensor) if tensor.is_complex() else tensor
-            digest.update(plain.contiguous().reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()

@@ -4,9 +4,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
-from prunekit.exceptions import ParameterTypeError, PlanError, VerificationError
+from prunekit._random import preserve_rng
+from prunekit.exceptions import ParameterError, ParameterTypeError, PlanError, VerificationError
 from prunekit.io._archive import Archive, package_versions, read_archive
 from prunekit.io._probe import ProbeError, check_probe, take_probe
 from prunekit.io._state import BROKEN
@@ -49,7 +51,8 @@ def load(path: str | Path, module: nn.Module | Callable[[], nn.Module], *, verif
     -----
     The file holds numbers and JSON only; nothing in it is executed or imported.
     """
-    return module_from(read_archive(path), path, module, verify=verify)
+    with preserve_rng():  # the weights that a new network draws are overwritten
+        return module_from(read_archive(path), path, module, verify=verify)
 
 
 def module_from(archive: Archive, path: str | Path, module: Any, *, verify: bool, owner: str = "load") -> nn.Module:
@@ -75,6 +78,12 @@ def module_from(archive: Archive, path: str | Path, module: Any, *, verify: bool
         The network.
     """
     dense = _dense(module, archive, owner)
+    bare = next((name for name, tensor in named_tensors(dense).items() if tensor.is_meta), None)
+    if bare is not None:
+        raise ParameterError(
+            f"The 'module' parameter of {owner} must be a network whose tensors have memory. Got '{bare}' on the meta "
+            "device instead. Call module.to_empty(device='cpu') first."
+        )
     found, stored = shared_names(dense), archive.shared
     # Files of protocol 1 do not tell what was shared.
     for name in sorted(found.keys() ^ stored.keys()) if stored or archive.versions else ():
@@ -170,7 +179,18 @@ def stored_tensors(module: nn.Module) -> dict[str, Tensor]:
     -------
     dict of str to Tensor
         Parameters and buffers on the CPU, contiguous; a shared one once.
+
+    Raises
+    ------
+    ParameterTypeError
+        If one is sparse, or has no values.
     """
+    for name, tensor in named_tensors(module).items():
+        if tensor.layout != torch.strided or tensor.is_meta:
+            kind = "on the meta device" if tensor.is_meta else f"of the layout {tensor.layout}"
+            raise ParameterTypeError(
+                f"The tensors of the network must be dense and have values. Got '{name}' {kind} instead."
+            )
     return {
         name: tensor.detach().cpu().resolve_conj().resolve_neg().contiguous()
         for name, tensor in named_tensors(module).items()

@@ -164,6 +164,8 @@ def inputs_of_user(X: Any, module: nn.Module, owner: str) -> Inputs:
     ------
     ParameterTypeError
         If there is no tensor or array in it.
+    InputError
+        If there is no sample in it.
     """
     parameter = next(module.parameters(), torch.empty(0))
 
@@ -179,6 +181,8 @@ def inputs_of_user(X: Any, module: nn.Module, owner: str) -> Inputs:
     try:
         return Inputs.of(fitted)
     except InputError as exc:
+        if any(isinstance(leaf, Tensor) for leaf in torch.utils._pytree.tree_leaves(fitted)):
+            raise
         raise ParameterTypeError(
             f"The 'X' parameter of {owner} must hold example inputs: a tensor or array, a tuple of positional "
             f"arguments or a dict of keyword arguments. Got {type(X).__name__} instead."

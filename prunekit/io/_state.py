@@ -1,5 +1,6 @@
 """Nests of containers, numbers, arrays and tensors in one safetensors file; nothing is pickled."""
 
+import hashlib
 import json
 import math
 from collections.abc import Callable, Mapping
@@ -12,11 +13,11 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from prunekit._files import check_readable, write_atomically
+from prunekit._files import check_readable, checked_path, write_atomically
 from prunekit.exceptions import ParameterTypeError, StateError
 
-PROTOCOL = 1
-"""Version of the file that `write_state` writes."""
+PROTOCOL = 2
+"""Version of the file that `write_state` writes; older ones, which have no checksum, are read as well."""
 
 _KEY = "prunekit_state"
 _STRUCTURE = "structure"
@@ -52,9 +53,36 @@ def write_state(path: str | Path, state: Any) -> Path:
     writer = StateWriter()
     structure = json.dumps(writer.encode(state, "state", 0)).encode()
     writer.tensors[_STRUCTURE] = torch.frombuffer(bytearray(structure), dtype=torch.uint8)
-    target = Path(path)
-    write_atomically(target, safetensors.torch.save(writer.tensors, {_KEY: str(PROTOCOL)}))
+    target = checked_path(path)
+    signed = f"{PROTOCOL} {checksum(None, writer.tensors)}"
+    write_atomically(target, safetensors.torch.save(writer.tensors, {_KEY: signed}))
     return target
+
+
+def checksum(document: Any, tensors: Mapping[str, Tensor]) -> str:
+    """
+    Return the SHA-256 of everything that is in a file, whatever the order.
+
+    Parameters
+    ----------
+    document : object
+        What goes into the file as JSON.
+    tensors : Mapping of str to Tensor
+        The rest.
+
+    Returns
+    -------
+    str
+        Against damage; whoever changes a file on purpose can change this as well.
+    """
+    digest = hashlib.sha256(json.dumps(document, sort_keys=True).encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())
+        if tensor.numel():
+            plain = torch.view_as_real(tensor) if tensor.is_complex() else tensor
+            digest.update(plain.contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def read_state(path: str | Path) -> Any:
@@ -81,15 +109,17 @@ def read_state(path: str | Path) -> Any:
     check_readable(path)
     try:
         with safetensors.safe_open(path, framework="pt") as file:
-            protocol = (file.metadata() or {}).get(_KEY)
+            protocol, _, expected = (file.metadata() or {}).get(_KEY, "").partition(" ")
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  it is no mapping
     except (safetensors.SafetensorError, OSError, *BROKEN) as exc:
         raise StateError(f"'{path}' is no whole safetensors file: {exc}. {_ADVICE}") from exc
-    if protocol != str(PROTOCOL):
+    if protocol not in ("1", str(PROTOCOL)):
         raise StateError(
-            f"'{path}' must be a state that prunekit wrote with protocol {PROTOCOL}. Got protocol {protocol!r} "
-            f"instead. {_ADVICE}"
+            f"'{path}' must be a state that prunekit wrote with protocol {PROTOCOL} or below. Got protocol "
+            f"{protocol or None!r} instead. {_ADVICE}"
         )
+    if protocol != "1" and expected != checksum(None, tensors):
+        raise StateError(f"'{path}' is damaged: its checksum is not that of its content. {_ADVICE}")
     try:
         structure = json.loads(tensors[_STRUCTURE].numpy().tobytes())
         return StateReader(tensors).decode(structure, 0)
@@ -230,7 +260,11 @@ class StateReader:
     """
 
     def __init__(self, tensors: dict[str, Tensor]) -> None:
-        self._tensors = tensors
+        self._tensors = dict(tensors)
+
+    def _take(self, name: str) -> Tensor:
+        """Return a tensor; each stands in one place, so that a small file does not become large."""
+        return self._tensors.pop(name)
 
     def decode(self, value: Any, depth: int) -> Any:
         """
@@ -273,11 +307,11 @@ class StateReader:
         dtype = np.dtype(str(value["dtype"]))
         if dtype.kind not in _NUMBERS:
             raise ValueError(f"an array of {dtype}")
-        data = np.frombuffer(bytearray(self._tensors[value["array"]].numpy().tobytes()), dtype)
+        data = np.frombuffer(bytearray(self._take(value["array"]).numpy().tobytes()), dtype)
         return data.reshape(cast("list[int]", value["shape"]))
 
     def _tensor(self, value: dict[str, Any], depth: int) -> Tensor:
-        tensor = self._tensors[value["tensor"]]
+        tensor = self._take(value["tensor"])
         if value["complex"]:
             tensor = torch.view_as_complex(tensor)
         order = value["order"]

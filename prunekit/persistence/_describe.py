@@ -18,6 +18,8 @@ from prunekit.exceptions import PlanError
 
 _DEEPEST = 40
 _SHORT = 200
+_MOST_CHARACTERS = 2**22
+"""Of an array of strings, which take as much room as the longest each: a small file is not to become large."""
 _KIND = "kind"
 
 
@@ -337,6 +339,10 @@ def _restored_partial(value: Mapping[str, Any], find: Callable[[str], Any], dept
 
 def _restored_array(value: Mapping[str, Any], find: Callable[[str], Any], depth: int) -> Any:
     items = [restore(item, find, depth + 1) for item in value["items"]]
+    if value["dtype"] == "U":
+        lengths = [len(str(item)) for item in items]
+        if max(lengths, default=0) * len(lengths) > max(_MOST_CHARACTERS, 64 * sum(lengths)):
+            raise PlanError("The document holds an array of strings of which one is much longer than the others.")
     found = np.empty(len(items), dtype=object)
     found[:] = items
     return (found.astype(str) if value["dtype"] == "U" else found).reshape([int(size) for size in value["shape"]])

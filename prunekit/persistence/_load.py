@@ -11,6 +11,7 @@ from skorch.history import History
 from torch import nn
 
 from prunekit import _skorch
+from prunekit._random import preserve_rng
 from prunekit.exceptions import ParameterError, PlanError, PrunekitError
 from prunekit.io import BROKEN, Archive, module_from, read_archive
 from prunekit.persistence._describe import Omitted, restore
@@ -147,7 +148,8 @@ def load_pruner(
 def _guarded(path: str | Path, work: Callable[[], Any]) -> Any:
     """Do something with what a file says, which may be impossible."""
     try:
-        return work()
+        with preserve_rng():  # the weights that a new network draws are overwritten
+            return work()
     except PrunekitError:
         raise
     except BROKEN as exc:
@@ -201,9 +203,12 @@ def _net_of(
     try:
         net = kind(smaller, **given)
         _skorch.initialize_(net)
-    except (TypeError, ValueError) as exc:
+    except PrunekitError:
+        raise
+    except Exception as exc:  # of torch or of a class that the user trusts
+        cause = str(exc).rstrip(".")
         raise ParameterError(
-            f"The net of '{path}' cannot be made: {exc} Pass what is missing or other to {owner} by name."
+            f"The net of '{path}' cannot be made: {cause}. Pass what is missing or other to {owner} by name."
         ) from exc
     _fill_net(net, part, find)
     return net

@@ -58,6 +58,8 @@ def save(
         If there is no module in `network`, or a tensor of a data type that the format does not know.
     ParameterError
         If the state of an optimizer is asked for where there is none, or the network does not run on `X`.
+    PlanError
+        If `plan` leads to other shapes than the network has.
     FileAccessError
         If the file cannot be written; an old one is as it was.
 
@@ -67,6 +69,10 @@ def save(
     load_net : Bring a skorch net back.
     load_pruner : Bring a fitted pruner back.
     """
+    if plan is not None and not isinstance(plan, PruningPlan):
+        raise ParameterTypeError(
+            f"The 'plan' parameter of save must be a PruningPlan or None. Got {type(plan).__name__} instead."
+        )
     pruner = _pruner_of(network)
     if isinstance(network, PrunableNetwork):
         module, net = network.compact(), None
@@ -76,7 +82,11 @@ def save(
         net = net if isinstance(net, NeuralNet) and hasattr(net, "module_") else None
         module = _module_of(network if net is None else net)
     description = noted_inputs(module) if X is None else given_inputs(inputs_of_user(X, module, "save"))
-    archive = module_archive(module, noted_plan(module) if plan is None else plan, description)
+    if plan is None:
+        plan = noted_plan(module)
+    else:
+        plan.check_result(module)
+    archive = module_archive(module, plan, description)
     if X is not None and "probe" not in archive.parts:
         raise ParameterError(
             f"The 'X' parameter of save must hold inputs with which the network can be compared. Got some with which "
@@ -108,13 +118,20 @@ def _pruner_of(network: Any) -> TaylorPruner | None:
 
 
 def _module_of(network: Any) -> nn.Module:
-    module = _skorch.bare_module(network) if isinstance(network, NeuralNet) else network
+    fitted = isinstance(network, NeuralNet) and hasattr(network, "module_")
+    module = _skorch.bare_module(network) if fitted else network
     if not isinstance(module, nn.Module):
         raise ParameterTypeError(
             "The 'network' parameter of save must be a torch module, a fitted skorch net, a fitted TaylorPruner or a "
-            f"PrunableNetwork. Got {type(network).__name__} instead."
+            f"PrunableNetwork. Got {_said(network)} instead."
         )
     return check_module(module)
+
+
+def _said(network: Any) -> str:
+    if isinstance(network, type):
+        return f"the class {network.__name__}"
+    return type(network).__name__ + (" that is not fitted" if isinstance(network, NeuralNet) else "")
 
 
 def _net_part(net: NeuralNet, optimizer: bool) -> dict[str, Any]:

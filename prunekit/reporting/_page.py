@@ -10,7 +10,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from prunekit._files import write_atomically
+from prunekit._files import checked_path, write_atomically
 from prunekit.reporting._content import ReportContent
 from prunekit.reporting._plots import plot_importances, plot_path
 from prunekit.reporting._view import history_table, layer_columns, layer_rows, make_cards, plan_rows, script_data
@@ -79,8 +79,10 @@ def write_report(content: ReportContent, path: str | Path) -> Path:
     ------
     FileAccessError
         If the file cannot be written.
+    ParameterTypeError
+        If it is no path.
     """
-    target = Path(path)
+    target = checked_path(path)
     write_atomically(target, render(content).encode("utf-8", "replace"))
     return target
 

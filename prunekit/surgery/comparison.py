@@ -10,27 +10,40 @@ from torch.func import functional_call
 
 from prunekit._random import preserve_rng
 from prunekit.exceptions import InputError, VerificationError
-from prunekit.tracing import Inputs, describe_misfit, device_of, eval_mode, named_outputs, named_tensors
+from prunekit.tracing import (
+    Inputs,
+    describe_misfit,
+    device_of,
+    eval_mode,
+    named_outputs,
+    named_tensors,
+    same_buffers,
+)
 
 
 def evaluate(module: nn.Module, inputs: Inputs) -> Any:
     """
-    Run a network in eval mode without gradients; its mode is as before afterwards.
+    Run a network in eval mode without gradients; its mode and its buffers are as before afterwards.
 
     Parameters
     ----------
     module : Module
         The network.
     inputs : Inputs
-        Its inputs.
+        Its inputs. It gets copies, for it may write into them.
 
     Returns
     -------
     object
         What it returns.
     """
-    with eval_mode(module), torch.no_grad():
-        return module(*inputs.args, **inputs.kwargs)
+    given = inputs.map(_own_copy)
+    with eval_mode(module), same_buffers(module), torch.no_grad():
+        return module(*given.args, **given.kwargs)
+
+
+def _own_copy(tensor: Tensor) -> Tensor:
+    return tensor.detach().clone().requires_grad_(tensor.requires_grad)
 
 
 def compare(masked: nn.Module, compacted: nn.Module, inputs: Inputs, rtol: float) -> float:

@@ -312,10 +312,35 @@ class PruningPlan:
         for change in self.attributes:
             if change.module not in modules:
                 raise PlanError(f"The plan does not fit the network: it has no module '{change.module}'.")
-            if change.name not in read_numbers(modules[change.module]) or change.value < 1:
+            dense = read_numbers(modules[change.module]).get(change.name)
+            if dense is None or not 1 <= change.value <= dense:  # sizes, which get smaller
                 raise PlanError(
                     f"The plan does not fit the network: '{change.module}' has no integer attribute '{change.name}' "
                     f"that could be {change.value}."
+                )
+
+    def check_result(self, module: nn.Module) -> None:
+        """
+        Check that the plan leads to a compacted network.
+
+        Parameters
+        ----------
+        module : Module
+            The compacted network.
+
+        Raises
+        ------
+        PlanError
+            Naming the first difference.
+        """
+        tensors = named_tensors(module)
+        for entry in self.kept:
+            shape = tuple(tensors[entry.tensor].shape) if entry.tensor in tensors else ()
+            if not 0 <= entry.dim < len(shape) or shape[entry.dim] != len(entry.indices):
+                has = f"shape {shape}" if entry.tensor in tensors else "no tensor of that name"
+                raise PlanError(
+                    f"The plan does not lead to the network: it keeps {len(entry.indices)} indices along dimension "
+                    f"{entry.dim} of '{entry.tensor}'. Got a network with {has} instead. Pass the plan of this network."
                 )
 
 

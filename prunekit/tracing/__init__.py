@@ -8,7 +8,7 @@ from prunekit.tracing._flow import Coupling, Flow, FlowNode, coupled_layers, dat
 from prunekit.tracing._inputs import Inputs, duplicate_inputs
 from prunekit.tracing._labels import MISPLACED, CheckingTable, LabelConflictError, LabelTable
 from prunekit.tracing._map import NetworkMap, map_network
-from prunekit.tracing._modes import eval_mode
+from prunekit.tracing._modes import eval_mode, same_buffers
 from prunekit.tracing._outputs import (
     OF_EVERY_MODULE,
     named_outputs,
@@ -63,6 +63,7 @@ __all__ = [
     "named_outputs",
     "named_parts",
     "named_tensors",
+    "same_buffers",
     "shared_names",
     "tensors_in",
     "tensors_of",
