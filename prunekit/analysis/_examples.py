@@ -68,12 +68,18 @@ def example_inputs(X: Any, module: nn.Module, owner: str) -> Inputs:
     if X is None:
         raise ParameterTypeError(f"The 'X' parameter of {owner} must hold example inputs. Got None instead.")
     try:
-        return Inputs.of(as_tensors(X, module, _NUM_EXAMPLES))
-    except (InputError, TypeError, ValueError) as exc:  # nothing in it is a tensor or can become one
+        tensors = as_tensors(X, module, _NUM_EXAMPLES)
+        has_any = any(isinstance(leaf, torch.Tensor) for leaf in torch.utils._pytree.tree_leaves(tensors))
+    except InputError:
+        raise
+    except (TypeError, ValueError):  # lists that are no arrays
+        has_any = False
+    if not has_any:
         raise ParameterTypeError(
             f"The 'X' parameter of {owner} must hold example inputs: numbers in an array, a tensor, a data frame or a "
             f"data set, or a tuple or mapping of those. Got {type(X).__name__} without numbers instead."
-        ) from exc
+        )
+    return Inputs.of(tensors)
 
 
 def as_tensors(X: Any, module: nn.Module, limit: int | None = None) -> Any:
