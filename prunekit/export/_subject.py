@@ -121,7 +121,7 @@ def take_subject(
         except InputError as exc:
             raise ExportError(
                 f"{type(copied).__name__} takes {sizes[0]} examples, but not {size}: its code fixes the size of the "
-                f"batch. {owner}(…, dynamic_batch=False) exports it for batches like 'X' only."
+                f"batch. {fixed_batch(owner)} exports it for batches like 'X' only."
             ) from exc
     input_names = _input_names(given, copied)
     return Subject(
@@ -175,6 +175,11 @@ def module_of(network: Any, owner: str) -> nn.Module:
             f"a PrunableNetwork. Got {found.__name__ if isinstance(found, type) else type(found).__name__} instead."
         )
     return check_module(found)
+
+
+def fixed_batch(owner: str) -> str:
+    """Return how a function is to be called for batches of one size."""
+    return f"{owner}(…, {'max_batch=None' if owner == 'export_executorch' else 'dynamic_batch=False'})"
 
 
 def resized(inputs: Inputs, batch: int, size: int) -> Inputs:
