@@ -154,15 +154,15 @@ def write(row: RoundTrips) -> None:
 
 
 _WHOSE = {
+    r"there is no translation": "PyTorch's ONNX exporter",
     "cat_batch": "the network: it concatenates along the batch",
     "distances": "PyTorch: `cdist` is another algorithm beyond 25 rows",
     "multihead_without_batch": "the network: it has no batch",
-    r"there is no translation": "PyTorch's ONNX exporter",
     r"does not run .*(NOT_IMPLEMENTED|INVALID_GRAPH)": "ONNX Runtime: no such kernel on CPUs",
     r"as_string": "`torch.export`: it writes strings and does not read them",
     r"its code fixes the size of the batch": "the network",
     r"Could not guard on data-dependent": "the network: it branches on values",
-    r"Unsupported|pytree": "`torch.export`: objects that it does not know",
+    r"Unsupported|not a known type": "`torch.export`: objects that it does not know",
 }
 """By name of the network, or what was said."""
 _TIMED = ("onnx", "program")

@@ -12,8 +12,8 @@ _LONGEST = 240
 _LIBRARIES = (str(Path(torch.__file__).parent), str(Path(__file__).parent.parent), sysconfig.get_path("stdlib"))
 _TOOLS = re.compile(r"[/\\](sympy|onnx\w*|executorch|torchao|numpy)[/\\]|^<")
 _REMARKS = re.compile(
-    r"(For more information|For more help|\(Refer to|See the stack|From node|Specializations un|If you're using"
-    r"|Original traceback).*"
+    r"(For more information|For more help|\(Refer to|See the stack|See https|From node|Specializations un"
+    r"|If you're using|Original traceback).*"
 )
 _TARGET = re.compile(r"target\s*=\s*torch\.ops\.([\w.]+)")
 

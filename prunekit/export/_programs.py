@@ -9,7 +9,7 @@ from torch.export import Dim, ExportedProgram
 
 from prunekit.exceptions import ExportError
 from prunekit.export._causes import cause_of
-from prunekit.export._subject import Subject, bound, grows, resized, tensors_in
+from prunekit.export._subject import Subject, bound, fixed_batch, grows, resized, tensors_in
 
 _TRACED = 7
 """Examples of the batch that is traced: no size that other dimensions often have."""
@@ -65,13 +65,11 @@ def capture(
     if subject.batch is not None and _can_be_captured(module, subject):
         raise ExportError(
             f"{name} cannot be exported for batches of any size, only for one (it was traced with {_TRACED} examples): "
-            f"{cause_of(cause)}. "
-            f"{owner}(…, dynamic_batch=False) does that, for batches like 'X'."
+            f"{cause_of(cause)}. {fixed_batch(owner)} does that, for batches like 'X'."
         ) from cause
-    raise ExportError(
-        f"{name} cannot be captured by torch.export, which follows no Python that depends on the values of tensors: "
-        f"{cause_of(cause)}. Nothing was written."
-    ) from cause
+    told = cause_of(cause)
+    which = ", which follows no Python that depends on the values of tensors" if "data-dependent" in told else ""
+    raise ExportError(f"{name} cannot be captured by torch.export{which}: {told}. Nothing was written.") from cause
 
 
 def _capture(module: nn.Module, subject: Subject, batch: int | None, max_batch: int | None = None) -> ExportedProgram:

@@ -10,20 +10,19 @@ from torch.export import ExportedProgram
 
 from prunekit._files import written_beside
 from prunekit._validation import check_interval
-from prunekit.exceptions import ExportError, ParameterTypeError, PrunekitError, VerificationError
+from prunekit.exceptions import ExportError, ParameterTypeError, PrunekitError
 from prunekit.export._causes import cause_of
+from prunekit.export._comparison import Comparison
 from prunekit.export._programs import capture
 from prunekit.export._quiet import quiet
 from prunekit.export._report import ExportReport
 from prunekit.export._subject import Subject, module_of, take_subject
-from prunekit.surgery import evaluate, relative_difference, rounding_of, tolerance_for
-from prunekit.tracing import Inputs, duplicate_inputs, named_outputs
+from prunekit.tracing import Inputs
 
 Runner = Callable[[Inputs], list[Tensor]]
 
 RTOL = 1e-5
-_MOST_ROUNDING = 1e-3
-"""Where rounding changes more than that, a difference tells nothing, and none above the tolerance is allowed."""
+"""Largest difference allowed, relative to the largest output."""
 
 
 def ship(
@@ -99,7 +98,7 @@ def ship(
                 raise ExportError(
                     f"{runtime} does not run what {owner} made of {name}: {cause_of(exc)}. Nothing was written."
                 ) from exc
-            worst = _largest_difference(subject, got, rtol, runtime)
+            worst = Comparison(subject, rtol, runtime, owner).largest_difference(got)
     return ExportReport(
         target,
         form,
@@ -121,44 +120,3 @@ def _checked(path: str | Path, dynamic_batch: bool, rtol: float, owner: str) -> 
         )
     check_interval("rtol", rtol, owner, 0.0, math.inf, "left")
     return Path(path)
-
-
-def _largest_difference(subject: Subject, got: list[list[Tensor]], rtol: float, runtime: str) -> float:
-    """Return the largest difference of all outputs and batches, if it is within the tolerance."""
-    worst = 0.0
-    for number, (expected, found) in enumerate(zip(subject.outputs, got, strict=True)):
-        if len(expected) != len(found):
-            raise VerificationError(
-                f"{type(subject.module).__name__} returns {len(expected)} tensors, but {len(found)} when the file is "
-                f"run by {runtime}. Nothing was written."
-            )
-        for name, one, other in zip(subject.output_names, expected, found, strict=True):
-            difference = relative_difference(one.cpu(), other.cpu())
-            if not difference <= tolerance_for(one, rtol) and not difference <= _allowance(subject, number):
-                raise VerificationError(_told(subject, number, name, one, other, difference, rtol, runtime))
-            worst = max(worst, difference)
-    return worst
-
-
-def _allowance(subject: Subject, number: int) -> float:
-    """Return what rounding explains: a network that magnifies it does so in every runtime."""
-    inputs = subject.batches[number]
-    rounding = rounding_of(subject.module, inputs, named_outputs(evaluate(subject.module, duplicate_inputs(inputs))))
-    return 16 * rounding if rounding < _MOST_ROUNDING else 0.0
-
-
-def _told(
-    subject: Subject, number: int, name: str, one: Tensor, other: Tensor, difference: float, rtol: float, runtime: str
-) -> str:
-    kind = type(subject.module).__name__
-    where = f" for {subject.sizes[number]} examples" if subject.sizes else ""
-    if one.shape != other.shape:
-        return (
-            f"The file must return in '{name}' what {kind} returns{where}. Got the shape {tuple(other.shape)} by "
-            f"{runtime}, and {tuple(one.shape)} from the network: its code does something else there than for the "
-            "batch that was captured. Nothing was written; dynamic_batch=False exports it for batches like 'X' only."
-        )
-    return (
-        f"The file must return what {kind} returns, to {rtol:g} of the largest output. Got a difference of "
-        f"{difference:.3g} in '{name}'{where} by {runtime} instead. Nothing was written."
-    )

@@ -111,7 +111,7 @@ def take_subject(
     batches = [given]
     if dynamic_batch and batch:
         most = _MOST_EXAMPLES if max_batch is None else min(max_batch, _MOST_EXAMPLES)
-        sizes = tuple(dict.fromkeys(min(size, most) for size in (batch, 1, 3)))
+        sizes = tuple(dict.fromkeys((_first_size(given, batch, most), 1, min(3, most))))
         batches = [resized(given, batch, size) for size in sizes]
     value = _checked_value(copied, batches[0])
     outputs = [tensors_in(value)]
@@ -121,7 +121,7 @@ def take_subject(
         except InputError as exc:
             raise ExportError(
                 f"{type(copied).__name__} takes {sizes[0]} examples, but not {size}: its code fixes the size of the "
-                f"batch. {owner}(…, dynamic_batch=False) exports it for batches like 'X' only."
+                f"batch. {fixed_batch(owner)} exports it for batches like 'X' only."
             ) from exc
     input_names = _input_names(given, copied)
     return Subject(
@@ -134,6 +134,13 @@ def take_subject(
         _output_names(value, input_names),
         not all(isinstance(leaf, Tensor) for leaf in torch.utils._pytree.tree_leaves(value)),
     )
+
+
+def _first_size(inputs: Inputs, batch: int, most: int) -> int:
+    """Return how many examples to take: as many as there are and may be, but no number that a fixed dimension has."""
+    fixed = {tensor.size(0) for tensor in inputs.tensors() if tensor.dim() and not grows(tensor, batch)}
+    largest = min(batch, most)
+    return next((size for size in range(largest, 1, -1) if size not in fixed), largest)
 
 
 def module_of(network: Any, owner: str) -> nn.Module:
@@ -175,6 +182,11 @@ def module_of(network: Any, owner: str) -> nn.Module:
             f"a PrunableNetwork. Got {found.__name__ if isinstance(found, type) else type(found).__name__} instead."
         )
     return check_module(found)
+
+
+def fixed_batch(owner: str) -> str:
+    """Return how a function is to be called for batches of one size."""
+    return f"{owner}(…, {'max_batch=None' if owner == 'export_executorch' else 'dynamic_batch=False'})"
 
 
 def resized(inputs: Inputs, batch: int, size: int) -> Inputs:

@@ -331,6 +331,23 @@ def test_a_wrong_file_takes_no_place(old, name, export, tmp_path, monkeypatch):
     assert [own.name for own in tmp_path.iterdir()] == [name]
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda found: [found[0][:1]], r"Got the shape \(1, 2\) by .* and \(2, 2\) from .*dynamic_batch=False\)"),
+        (lambda found: found * 2, "returns 1 tensors, but 2 when the file is run"),
+        (lambda found: [found[0] * torch.nan], "Got a difference of inf in 'output'"),
+    ],
+)
+def test_what_a_file_may_get_wrong(change, message, name, export, tmp_path, monkeypatch):
+    where, which = (_onnx, "onnx_runner") if export is export_onnx else (_program, "program_runner")
+    right = getattr(where, which)
+    monkeypatch.setattr(where, which, lambda place: lambda inputs: change(right(place)(inputs)))
+    with pytest.raises(VerificationError, match=message):
+        export(nn.Linear(4, 2), tmp_path / name, torch.randn(2, 4))
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_file_that_does_not_run(name, export, tmp_path, monkeypatch):
     path = tmp_path / name
     path.write_bytes(b"an old file")

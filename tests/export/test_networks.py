@@ -144,9 +144,22 @@ def test_a_tensor_without_a_batch_stays_as_it_is(name, export, tmp_path):
 
     module, mask = Masked(), torch.tensor([1.0, 0, 1, 1, 0, 1])
     report = export(module, tmp_path / name, (torch.randn(4, 6), mask))
+    assert report.batch_sizes == (4, 1, 3)
     for size in (1, 9):
         batch = torch.randn(size, 6)
         assert_close(rerun(report, (batch, mask)), evaluated(module, (batch, mask)))
+
+
+def test_a_fixed_dimension_as_large_as_the_batch_could_be(tmp_path):
+    class Scaled(nn.Linear):
+        def forward(self, x, scale):
+            return super().forward(x * scale)
+
+    module, scale = Scaled(32, 2), torch.rand(32)
+    report = export_program(module, tmp_path / "net.pt2", (torch.randn(50, 32), scale))
+    assert report.batch_sizes == (31, 1, 3)
+    batch = torch.randn(40, 32)
+    assert_close(rerun(report, (batch, scale)), evaluated(module, (batch, scale)))
 
 
 # ---------------------------------------------------------------- data types
