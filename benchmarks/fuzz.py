@@ -81,6 +81,7 @@ def crafted() -> dict[str, bytes]:
         "load_net/strings": with_param(
             "classes", {"kind": "array", "dtype": "U", "shape": [20_000], "items": ["a" * 900, *[""] * 19]}
         ),
+        "load_net/compile": with_param("compile", True),
         "load_net/workers": with_param("iterator_train__num_workers", 10**6),
         "read_plan/future": archive(plan={**document["plan"], "protocol": 99}),
         "from_json/attributes_that_grow": json.dumps({**planned, "attributes": {"": {"training": 10**9}}}).encode(),
@@ -134,7 +135,8 @@ def write_corpus() -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
     outcomes = {}
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as hidden:
+        hostile.hide_canary(Path(hidden))
         for path in sorted(hostile.CORPUS.rglob("*")):
             if path.is_file() and path.suffix != ".json":
                 outcomes[str(path.relative_to(hostile.CORPUS))] = hostile.judge(
