@@ -713,9 +713,12 @@ class PrunableNetwork(nn.Module):
                 "instead."
             )
         lost = [name for name in _STATE if name not in state]
-        if lost:
+        earlier = state.get("earlier")
+        known = isinstance(earlier, np.ndarray) and earlier.shape == self._removed.shape and earlier.dtype == np.float64
+        if lost or not (earlier is None or known) or not isinstance(state["tensors"], Mapping):
+            what = f"one without {lost}" if lost else "one of another network"
             raise ParameterError(
-                f"The 'state' parameter of set_state must be what get_state() returned. Got one without {lost} instead."
+                f"The 'state' parameter of set_state must be what get_state() returned. Got {what} instead."
             )
         self.restore(NetworkSnapshot(state["removed"], state["gone"], dict(state["tensors"])), *optimizers)
         self._earlier = state["earlier"]

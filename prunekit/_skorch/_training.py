@@ -381,10 +381,12 @@ class FineTuner:
         """
         self.forget_momentum()  # the parameters may be others now
         for optimizer, own in zip(optimizers_of(self.net), state["optimizers"], strict=True):
+            _check_state_of(optimizer, own)
             optimizer.load_state_dict(own)
         self.net.history_ = History(state["history"])
         for name, callback in self.net.callbacks_:
-            vars(callback).update(state["callbacks"].get(name, {}))
+            kept = state["callbacks"].get(name, {})
+            vars(callback).update({key: kept[key] for key in kept if _is_number_of(callback, key, kept[key])})
         self._batches.load_state_dict(state["batches"])
         scaler = scaler_of(self.net)
         if scaler is not None and state["scaler"] is not None:
@@ -487,9 +489,35 @@ def _steps_told_of(net: NeuralNet, stage: str) -> Iterator[None]:
             net.train_step_single = own
 
 
+_ELEMENTWISE = ("momentum_buffer", "exp_avg", "exp_avg_sq", "max_exp_avg_sq", "square_avg", "grad_avg")
+"""What optimizers keep in the shape of a parameter."""
+
+
+def _check_state_of(optimizer: torch.optim.Optimizer, state: Mapping[str, Any]) -> None:
+    """Refuse the state of another optimizer, whose steps would fail."""
+    present = optimizer.state_dict()["param_groups"]
+    for own, other in zip(present, state["param_groups"], strict=True):
+        for name, value in own.items():
+            numbers = isinstance(value, int | float) and isinstance(other[name], int | float)
+            if not numbers and type(value) is not type(other[name]):
+                raise TypeError(f"'{name}' of {type(optimizer).__name__} must not be {type(other[name]).__name__}")
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    for place, kept in state["state"].items():
+        for name in _ELEMENTWISE:
+            value = kept.get(name)
+            if value is not None and (value.shape != parameters[place].shape or not value.is_floating_point()):
+                raise ValueError(f"'{name}' of {type(optimizer).__name__} has shape {tuple(value.shape)}")
+
+
 def _numbers_of(callback: Callback) -> dict[str, Any]:
     """Return what a callback keeps from phase to phase, such as the best score so far."""
-    return {name: value for name, value in vars(callback).items() if name.endswith("_") and isinstance(value, _NUMBERS)}
+    return {name: value for name, value in vars(callback).items() if _is_number_of(callback, name, value)}
+
+
+def _is_number_of(callback: Callback, name: Any, value: Any) -> bool:
+    """Return whether an attribute is one that a callback keeps, and hides none that its class has."""
+    fits = str(name).endswith("_") and not str(name).startswith("_") and isinstance(value, _NUMBERS)
+    return fits and not hasattr(type(callback), str(name))
 
 
 _NUMBERS = (int, float, str, np.number, np.bool_)

@@ -96,14 +96,14 @@ def module_from(archive: Archive, path: str | Path, module: Any, *, verify: bool
     smaller = compact(dense, archive.plan)
     _fill(smaller, archive.tensors, path)
     probe = archive.parts.get("probe")
-    note_(smaller, archive.plan, None if probe is None else probe.get("inputs"))
-    if verify and probe is not None:
-        try:
+    try:
+        note_(smaller, archive.plan, None if probe is None else probe.get("inputs"))
+        if verify and probe is not None:
             check_probe(smaller, probe, path)
-        except VerificationError:
-            raise
-        except BROKEN as exc:
-            raise PlanError(f"'{path}' has a broken document: {type(exc).__name__}: {exc}") from exc
+    except VerificationError:
+        raise
+    except BROKEN as exc:
+        raise PlanError(f"'{path}' has a broken document: {type(exc).__name__}: {exc}") from exc
     return smaller
 
 

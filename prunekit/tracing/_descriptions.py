@@ -1,5 +1,6 @@
 """Shapes of inputs, and inputs that are made of them."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,7 +15,7 @@ _BATCH = 2
 _MARK = "tensor"
 _DEEPEST = 16
 _MOST_NUMBERS = 2**22
-"""Entries of an input, of more than which none is made: a file could say anything."""
+"""Entries of all inputs together, of more than which none are made: a file could say anything."""
 
 
 def describe_inputs(inputs: Inputs) -> dict[str, Any]:
@@ -37,6 +38,9 @@ def describe_inputs(inputs: Inputs) -> dict[str, Any]:
         If there is something among the arguments that is no tensor, number or string, or a container of those.
     """
     few = inputs.with_batch(_BATCH) if inputs.batch_size() else inputs
+    shapes = [tuple(tensor.shape) for tensor in few.tensors()]
+    if sum(math.prod(shape) for shape in shapes) > _MOST_NUMBERS:
+        raise InputError(f"inputs of shape {', '.join(map(str, shapes))} are too large to be made up")
     return {"args": _described(few.args), "kwargs": _described(dict(few.kwargs))}
 
 
@@ -57,6 +61,8 @@ def make_inputs(description: Mapping[str, Any], device: torch.device | None = No
         Floating numbers are normally distributed and always the same, integers are one and booleans true: token
         numbers are valid then, and masks hide nothing.
     """
+    if _count(dict(description), 0) > _MOST_NUMBERS:
+        raise ValueError("inputs that are too large")
     random = np.random.RandomState(0)
     args, kwargs = (_made(description[name], random, 0) for name in ("args", "kwargs"))
     found = Inputs(tuple(args), dict(kwargs))
@@ -66,8 +72,6 @@ def make_inputs(description: Mapping[str, Any], device: torch.device | None = No
 def _described(value: Any) -> Any:
     """Return a nest with shapes and data types in the place of tensors."""
     if isinstance(value, Tensor):
-        if value.numel() > _MOST_NUMBERS:
-            raise InputError(f"an input of shape {tuple(value.shape)} is too large to be made up")
         return {_MARK: str(value.dtype).removeprefix("torch."), "shape": list(value.shape)}
     if isinstance(value, Mapping):
         return {name: _described(own) for name, own in value.items()}
@@ -76,6 +80,17 @@ def _described(value: Any) -> Any:
     if value is None or isinstance(value, bool | int | float | str):
         return value
     raise InputError(f"an argument of type {type(value).__name__} cannot be written down")
+
+
+def _count(value: Any, depth: int) -> int:
+    """Return how many numbers the tensors that are to be made up have."""
+    if depth > _DEEPEST:
+        raise ValueError("it is nested too deeply")
+    if isinstance(value, Mapping):
+        if isinstance(value.get(_MARK), str) and value.keys() == {_MARK, "shape"}:
+            return math.prod(max(int(size), 0) for size in value["shape"])
+        value = list(value.values())
+    return sum(_count(own, depth + 1) for own in value) if type(value) in (list, tuple) else 0
 
 
 def _made(value: Any, random: np.random.RandomState, depth: int) -> Any:
@@ -95,7 +110,7 @@ def _tensor(name: str, shape: list[int], random: np.random.RandomState) -> Tenso
     dtype = vars(torch).get(name)  # getattr would import submodules
     if not isinstance(dtype, torch.dtype):
         raise TypeError(f"no data type '{name}'")
-    if min(shape, default=1) < 0 or np.prod([float(size) for size in shape]) > _MOST_NUMBERS:
+    if min(shape, default=1) < 0:
         raise ValueError(f"inputs of shape {shape}")
     if dtype.is_floating_point or dtype.is_complex:
         return torch.from_numpy(np.asarray(random.standard_normal(shape))).to(dtype)
