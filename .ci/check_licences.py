@@ -21,7 +21,7 @@ ALLOWED = (
 EXCEPTIONS = {
     r"(nvidia|cuda)-.*": "comes with torch's builds for CUDA, under NVIDIA's own terms; builds for the CPU have none",
 }
-EXTRAS = ("plot", "accelerate", "dask", "ray")
+EXTRAS = ("plot", "accelerate", "dask", "ray", "onnx")
 
 
 def needed(name: str, extras: tuple[str, ...], seen: dict[str, metadata.Distribution]) -> None:
