@@ -16,11 +16,14 @@ from prunekit.analysis import (
     compare,
     style_table,
 )
-from prunekit.io import load, save
+from prunekit.export import ExportReport, OnnxExporter, ProgramExporter, export_executorch, export_onnx, export_program
+from prunekit.io import load
 from prunekit.network import PrunableNetwork
+from prunekit.persistence import load_net, load_pruner, save, untrusted_names
 from prunekit.pruner import TaylorPruner
 from prunekit.reporting import report
 from prunekit.search import TaylorPrunerCV
+from prunekit.surgery import PruningPlan
 
 try:
     __version__ = version("prunekit")
@@ -31,19 +34,29 @@ __all__ = [
     "ComparisonDisplay",
     "ConfusionChangeDisplay",
     "CorrelationDisplay",
+    "ExportReport",
     "HistoryDisplay",
     "ImportanceDisplay",
     "LayerReductionDisplay",
+    "OnnxExporter",
+    "ProgramExporter",
     "PrunableNetwork",
     "PruningPathDisplay",
+    "PruningPlan",
     "TaylorPruner",
     "TaylorPrunerCV",
     "analyze",
     "analyze_compression",
     "compare",
     "exceptions",
+    "export_executorch",
+    "export_onnx",
+    "export_program",
     "load",
+    "load_net",
+    "load_pruner",
     "report",
     "save",
     "style_table",
+    "untrusted_names",
 ]

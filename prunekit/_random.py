@@ -1,6 +1,7 @@
 """Random states that are as before when the work is done."""
 
 import random
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, cast
@@ -8,11 +9,16 @@ from typing import Any, cast
 import numpy as np
 import torch
 
+_one_thread_at_a_time = threading.RLock()
+
 
 @contextmanager
 def preserve_rng(device: torch.device | None = None) -> Iterator[None]:
     """
     Give Python, NumPy and PyTorch their random states back at the end, also after an exception.
+
+    The states are those of the process: other threads that ask for them wait, so that seeded fits in several threads
+    give what they give one after the other. Do not wait for such a thread inside of the block.
 
     Parameters
     ----------
@@ -24,14 +30,15 @@ def preserve_rng(device: torch.device | None = None) -> Iterator[None]:
     None
         Control to the block.
     """
-    python_state = random.getstate()
-    numpy_state = np.random.get_state()  # noqa: NPY002 - the global state is what is kept
-    try:
-        with torch.random.fork_rng(devices=_cuda_indices(device), device_type="cuda"):
-            yield
-    finally:
-        random.setstate(python_state)
-        np.random.set_state(numpy_state)  # noqa: NPY002
+    with _one_thread_at_a_time:
+        python_state = random.getstate()
+        numpy_state = np.random.get_state()  # noqa: NPY002 - the global state is what is kept
+        try:
+            with torch.random.fork_rng(devices=_cuda_indices(device), device_type="cuda"):
+                yield
+        finally:
+            random.setstate(python_state)
+            np.random.set_state(numpy_state)  # noqa: NPY002
 
 
 @contextmanager

@@ -123,3 +123,22 @@ def check_choice(name: str, value: object, owner: str, choices: Iterable[str]) -
         listed = ", ".join(repr(choice) for choice in allowed)
         raise ParameterError(f"The '{name}' parameter of {owner} must be one of {listed}. Got {value!r} instead.")
     return value
+
+
+def is_builtin(error: Exception) -> bool:
+    """
+    Return whether an error tells nothing by its class, as those of Python and most of torch's.
+
+    Others, such as `torch.OutOfMemoryError` and those of users, are caught by their class and are passed on therefore.
+
+    Parameters
+    ----------
+    error : Exception
+        The error.
+
+    Returns
+    -------
+    bool
+        Whether its class is one of Python's own.
+    """
+    return type(error).__module__ == "builtins"

@@ -1,6 +1,10 @@
 """Errors that prunekit raises; each also derives from the builtin that a user would catch."""
 
 __all__ = [
+    "ExportError",
+    "FileAccessError",
+    "FileMissingError",
+    "FilePermissionError",
     "InputError",
     "MissingDependencyError",
     "NothingToPruneError",
@@ -12,6 +16,7 @@ __all__ = [
     "StateError",
     "TargetError",
     "TrainingError",
+    "UntrustedError",
     "VerificationError",
 ]
 
@@ -30,6 +35,22 @@ class ParameterTypeError(PrunekitError, TypeError):
 
 class InputError(PrunekitError, ValueError):
     """Data or example inputs do not fit the network."""
+
+
+class ExportError(PrunekitError, RuntimeError):
+    """A format cannot hold the network, or what runs it does not; the message names the cause and no file is left."""
+
+
+class FileAccessError(PrunekitError, OSError):
+    """A file or folder cannot be read or written; what was there before is as it was. ``errno`` is the system's."""
+
+
+class FileMissingError(FileAccessError, FileNotFoundError):
+    """There is no such file."""
+
+
+class FilePermissionError(FileAccessError, PermissionError):
+    """The file or folder may not be read or written."""
 
 
 class MissingDependencyError(PrunekitError, ImportError):
@@ -54,6 +75,10 @@ class TargetError(PrunekitError, ValueError):
 
 class TrainingError(PrunekitError, RuntimeError):
     """Training met a loss or a gradient that is not finite."""
+
+
+class UntrustedError(PrunekitError, ValueError):
+    """A file names a class or function that the caller does not trust; it was not built, nor imported."""
 
 
 class VerificationError(PrunekitError, RuntimeError):

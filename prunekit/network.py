@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property, partial
+from numbers import Integral
 from typing import Any, NoReturn, cast
 
 import numpy as np
@@ -19,7 +20,7 @@ from prunekit._processes import Processes
 from prunekit._random import preserve_rng
 from prunekit._validation import check_choice, check_integer, check_interval
 from prunekit.cost import QUANTITIES, CostModel, LatencyModel, Quantity, Resource, layer_table
-from prunekit.exceptions import NothingToPruneError, ParameterError, TrainingError
+from prunekit.exceptions import NothingToPruneError, ParameterError, ParameterTypeError, TrainingError
 from prunekit.importance import Criterion, Gates, Gradients, Observation, UnitSums, make_criterion, normalised
 from prunekit.surgery import (
     NORMS,
@@ -35,6 +36,8 @@ from prunekit.surgery import (
     compact,
     compare,
     evaluate,
+    note_,
+    noted_plan,
     prove_units,
     what_blocks,
 )
@@ -330,6 +333,19 @@ class PrunableNetwork(nn.Module):
         return [*taken, *self._inputs.kwargs]
 
     @property
+    def example_inputs(self) -> Inputs:
+        """The example inputs, on the device and of the data type that the network has now."""
+        first = next(self.module.parameters(), None)
+        if first is None:
+            return self._inputs
+        dtype = first.dtype
+
+        def follow(tensor: Tensor) -> Tensor:
+            return tensor.to(first.device, dtype if tensor.dtype == self._dtype else tensor.dtype)
+
+        return self._inputs.map(follow)
+
+    @property
     def output_names(self) -> list[str]:
         """Names of the tensors that the network returns; those of a sequence are numbered."""
         return list(self.graph.trace.runs[0].outputs)
@@ -568,8 +584,13 @@ class PrunableNetwork(nn.Module):
         ------
         ParameterError
             If there is no unit of a given index.
+        ParameterTypeError
+            If an index is no integer.
         """
-        listed = np.array(list(units), dtype=np.int64)
+        given = list(units)
+        if not all(isinstance(unit, Integral) and not isinstance(unit, bool) for unit in given):
+            raise ParameterTypeError(f"The 'units' parameter of without must hold integers. Got {given!r} instead.")
+        listed = np.array(given, dtype=np.int64)
         if listed.size and not (listed.min() >= 0 and listed.max() < self._removed.size):
             raise ParameterError(
                 f"The 'units' parameter of without must hold numbers from 0 to {self._removed.size - 1}. "
@@ -612,7 +633,14 @@ class PrunableNetwork(nn.Module):
         ------
         ParameterError
             If it is the snapshot of another network; nothing is changed then.
+        ParameterTypeError
+            If it is no snapshot.
         """
+        if not isinstance(snapshot, NetworkSnapshot):
+            raise ParameterTypeError(
+                "The 'snapshot' parameter of restore must be what snapshot() returned. "
+                f"Got {type(snapshot).__name__} instead."
+            )
         self._body.restore(snapshot, optimizers)
         self._earlier = None
         self.reset_score()
@@ -675,8 +703,23 @@ class PrunableNetwork(nn.Module):
         Raises
         ------
         ParameterError
-            If it is the state of another network; nothing is changed then.
+            If it is the state of another network, or not whole; nothing is changed then.
+        ParameterTypeError
+            If it is no state.
         """
+        if not isinstance(state, Mapping):
+            raise ParameterTypeError(
+                f"The 'state' parameter of set_state must be what get_state() returned. Got {type(state).__name__} "
+                "instead."
+            )
+        lost = [name for name in _STATE if name not in state]
+        earlier = state.get("earlier")
+        known = isinstance(earlier, np.ndarray) and earlier.shape == self._removed.shape and earlier.dtype == np.float64
+        if lost or not (earlier is None or known) or not isinstance(state["tensors"], Mapping):
+            what = f"one without {lost}" if lost else "one of another network"
+            raise ParameterError(
+                f"The 'state' parameter of set_state must be what get_state() returned. Got {what} instead."
+            )
         self.restore(NetworkSnapshot(state["removed"], state["gone"], dict(state["tensors"])), *optimizers)
         self._earlier = state["earlier"]
         device = device_of(self.module)
@@ -715,7 +758,8 @@ class PrunableNetwork(nn.Module):
         """
         smaller = self._compacted()
         if verify:
-            compare(self._masked(), smaller, self._example_inputs(), 1e-5)
+            compare(self._masked(), smaller, self.example_inputs, 1e-5)
+        note_(smaller, noted_plan(self.module).then(self.plan), self.example_inputs)
         return smaller
 
     def verify(self, *inputs: Any, rtol: float = 1e-5) -> float:
@@ -742,8 +786,9 @@ class PrunableNetwork(nn.Module):
         VerificationError
             If the difference is larger than allowed.
         """
-        example = Inputs.of(inputs[0] if len(inputs) == 1 else inputs) if inputs else self._example_inputs()
-        return compare(self._masked(), self._compacted(), example, rtol)
+        tolerance = check_interval("rtol", rtol, "verify", 0, np.inf, "left")
+        example = Inputs.of(inputs[0] if len(inputs) == 1 else inputs) if inputs else self.example_inputs
+        return compare(self._masked(), self._compacted(), example, tolerance)
 
     # -- inside -------------------------------------------------------------------------------------------------------
 
@@ -787,7 +832,7 @@ class PrunableNetwork(nn.Module):
             dense = self._body.dense_copy(masked=False)
 
         def inputs() -> Inputs:
-            return self._example_inputs().with_batch(self._latency_batch_size)
+            return self.example_inputs.with_batch(self._latency_batch_size)
 
         def build(removed: NDArray[np.bool_]) -> nn.Module:
             present = next(self.module.parameters())
@@ -854,18 +899,6 @@ class PrunableNetwork(nn.Module):
     def _removed(self) -> NDArray[np.bool_]:
         return self._body.removed
 
-    def _example_inputs(self) -> Inputs:
-        """Return the example inputs on the device of the network, which may have been moved or cast since."""
-        first = next(self.module.parameters(), None)
-        if first is None:
-            return self._inputs
-        dtype = first.dtype
-
-        def follow(tensor: Tensor) -> Tensor:
-            return tensor.to(first.device, dtype if tensor.dtype == self._dtype else tensor.dtype)
-
-        return self._inputs.map(follow)
-
     def _before_forward(self, module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         if not self._masks_hold:
             self.apply_masks()
@@ -881,6 +914,10 @@ class PrunableNetwork(nn.Module):
     def __reduce_ex__(self, protocol: Any) -> NoReturn:
         """Refuse: use `prunekit.save`."""
         raise TypeError("A PrunableNetwork cannot be pickled. Use compact() and prunekit.save() to keep its network.")
+
+
+_STATE = ("removed", "gone", "tensors", "num_scored", "earlier", "criterion")
+"""What `PrunableNetwork.get_state` returns."""
 
 
 def _quantity(of: object) -> Quantity:

@@ -39,7 +39,7 @@ from prunekit._skorch import FineTuner
 from prunekit._validation import check_integer
 from prunekit.cost import RESOURCES, Quantity
 from prunekit.exceptions import ParameterError, TargetError
-from prunekit.io import fingerprint, open_store
+from prunekit.io import BROKEN, fingerprint, open_store
 from prunekit.network import PrunableNetwork
 from prunekit.schedules import Schedule
 from prunekit.surgery import Norms
@@ -525,8 +525,11 @@ class TaylorPruner(_skorch.TravellingNets, DocumentedMixin, MetaEstimatorMixin, 
                 return copied, _skorch.train(copied, X, y, fit_params, interrupts)
 
             trained = None if checkpoint is None else checkpoint.read("dense")
-            if trained is not None:
-                dense = _skorch.load_trained_(start, trained)
+            if trained is not None and checkpoint is not None:
+                try:
+                    dense = _skorch.load_trained_(start, trained)
+                except BROKEN as exc:
+                    raise checkpoint.broken("dense", exc) from exc
             else:
                 start, dense = train() if sharing is None else sharing.train_once(net, start, train)
                 if checkpoint is not None:

@@ -5,6 +5,10 @@ import pytest
 from prunekit import exceptions
 
 BUILTINS = {
+    "ExportError": RuntimeError,
+    "FileAccessError": OSError,
+    "FileMissingError": FileNotFoundError,
+    "FilePermissionError": PermissionError,
     "InputError": ValueError,
     "MissingDependencyError": ImportError,
     "NothingToPruneError": ValueError,
@@ -15,6 +19,7 @@ BUILTINS = {
     "StateError": ValueError,
     "TargetError": ValueError,
     "TrainingError": RuntimeError,
+    "UntrustedError": ValueError,
     "VerificationError": RuntimeError,
 }
 

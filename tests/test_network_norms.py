@@ -11,9 +11,8 @@ import torch
 from skorch import NeuralNetClassifier
 from torch import Tensor, nn
 
-from prunekit import PrunableNetwork, TaylorPruner
+from prunekit import PrunableNetwork, TaylorPruner, load, save
 from prunekit.exceptions import NothingToPruneError, ParameterError
-from prunekit.io import load, save
 from prunekit.surgery.formulas import written_out_norms
 from tests.nets import randomise
 from tests.torchvision_shim import torchvision_models

@@ -1,4 +1,6 @@
 import random
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -62,3 +64,19 @@ def test_the_generator_of_a_cuda_device_is_seeded_and_given_back():
         second = torch.rand((), device=device).item()
     assert first == second
     assert torch.equal(torch.cuda.get_rng_state(device), before)
+
+
+def test_threads_take_turns():
+    """Each draws what it would draw alone, however long the others take."""
+
+    def drawn(seed):
+        with seeded_rng(seed):
+            first = draw()
+            time.sleep(0.01)
+            return first, draw()
+
+    alone = [drawn(seed) for seed in range(8)]
+    before = states()
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(drawn, range(8))) == alone
+    assert states() == before

@@ -8,7 +8,7 @@ import torch
 from prunekit._processes import Processes
 from prunekit._random import rng_state, set_rng_state
 from prunekit.exceptions import StateError
-from prunekit.io import read_state, write_state
+from prunekit.io import BROKEN, read_state, write_state
 
 VERSION = 1
 """Of what is in the states of a run; to be raised when their fields change."""
@@ -47,9 +47,12 @@ class Checkpoint:
         if start is None:
             start = {"seed": seed, "rng": rng_state(device)}
             self.write("start", start)
-        if start["seed"] is None:
-            set_rng_state(start["rng"], device)
-        begun: int | None = start["seed"]
+        try:
+            begun: int | None = start["seed"]
+            if begun is None:
+                set_rng_state(start["rng"], device)
+        except BROKEN as exc:
+            raise self.broken("start", exc) from exc
         return begun
 
     def write(self, name: str, state: Any) -> None:
@@ -63,8 +66,7 @@ class Checkpoint:
         state : object
             What `prunekit.io.write_state` takes.
         """
-        self._folder.mkdir(parents=True, exist_ok=True)
-        write_state(self._path(name), {"version": VERSION, "state": state})
+        write_state(self._path(name), {"version": VERSION, "of": self._whose(name), "state": state})
 
     def read(self, name: str) -> Any:
         """
@@ -97,7 +99,37 @@ class Checkpoint:
                 f"{version!r} instead. End the run with the version that began it, or remove the folder "
                 f"'{self._folder}' to begin anew."
             )
+        if kept.get("of", self._whose(name)) != self._whose(name) or "state" not in kept:
+            raise StateError(
+                f"'{path}' must be the file '{name}' of this run. Got one of another run, or of another name, instead. "
+                f"Put the files back where they were, or remove the folder '{self._folder}' to begin anew."
+            )
         return kept["state"]
+
+    def broken(self, name: str, error: Exception) -> StateError:
+        """
+        Return what is raised where a state says something impossible.
+
+        Parameters
+        ----------
+        name : str
+            Which state.
+        error : Exception
+            What that led to.
+
+        Returns
+        -------
+        StateError
+            The error.
+        """
+        cause = f"{type(error).__name__}: {str(error).rstrip('.')}"
+        return StateError(
+            f"'{self._path(name)}' must be what this run has written. Got something with which it cannot go on "
+            f"instead: {cause}. Remove the folder '{self._folder}' to begin anew."
+        )
+
+    def _whose(self, name: str) -> str:
+        return f"{self._folder.name}/{name}"
 
     def _path(self, name: str) -> Path:
         return self._folder / f"{name}.safetensors"

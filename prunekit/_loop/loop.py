@@ -22,6 +22,7 @@ from prunekit._random import preserve_rng, rng_state, set_rng_state
 from prunekit._skorch import Budget, FineTuner, Phase, Validation, device_of
 from prunekit.cost import RESOURCES
 from prunekit.exceptions import ParameterError, TrainingError
+from prunekit.io import BROKEN
 from prunekit.network import NetworkSnapshot, PrunableNetwork
 
 
@@ -423,8 +424,18 @@ class PruningLoop:
     def _resume(self) -> bool:
         """Go on where a run was left; tell whether there was one."""
         state = None if self._checkpoint is None else self._checkpoint.read("loop")
-        if state is None:
+        if state is None or self._checkpoint is None:
             return False
+        try:
+            self._go_on_from(state)
+        except BROKEN as exc:
+            raise self._checkpoint.broken("loop", exc) from exc
+        self._path.leave()  # whose beginning this process has not gone
+        return True
+
+    def _go_on_from(self, state: Mapping[str, Any]) -> None:
+        """Set everything that `_save` writes."""
+        _check_state(state, len(self._removed_in))
         self._stage, self._stop_reason = state["stage"], state["stop_reason"]
         self._iteration, self._halvings = state["iteration"], state["halvings"]
         self._largest_step = state["largest_step"]
@@ -436,8 +447,6 @@ class PruningLoop:
             self._controlled = self._control.load(state["control"])
         self._set_floor(self._rows[0].score)
         self._set_training_state(state)
-        self._path.leave()  # whose beginning this process has not gone
-        return True
 
     # -- telling ------------------------------------------------------------------------------------------------------
 
@@ -488,6 +497,37 @@ class PruningLoop:
         measured = (("score", last.score), ("loss", last.train_loss))
         known = [f"{name} {value:.4g}" for name, value in measured if math.isfinite(value)]
         self._progress.show(stage, f"{100 * self._reduction:.1f} % removed", *known[:1])
+
+
+_KINDS: dict[str, Any] = {
+    "stage": str,
+    "stop_reason": str,
+    "iteration": int,
+    "halvings": int,
+    "largest_step": float,
+    "done": float,
+    "rows": list,
+    "phases": list,
+    "removed_in": np.ndarray,
+    "importances": np.ndarray,
+}
+"""What stands in a checkpoint."""
+
+
+def _check_state(state: Mapping[str, Any], size: int) -> None:
+    """Refuse a state whose parts are of other kinds than those that were written."""
+    for name, kind in _KINDS.items():
+        if not isinstance(state[name], kind):
+            raise TypeError(f"'{name}' must be {kind.__name__}, not {type(state[name]).__name__}")
+    if state["stage"] not in ("prune", "final", "control", "done") or not state["rows"]:
+        raise ValueError(f"'{state['stage']}' with {len(state['rows'])} rows")
+    for name, kinds in (("removed_in", "i"), ("importances", "f")):
+        if state[name].shape != (size,) or state[name].dtype.kind not in kinds:
+            raise ValueError(f"'{name}' of {state[name].dtype} and shape {state[name].shape}")
+    for row in state["rows"]:
+        for name, value in row.items():
+            if not isinstance(value, str if name == "phase" else int | float | np.number | np.bool_):
+                raise TypeError(f"'{name}' must not be {type(value).__name__}")
 
 
 _PRUNING = ("prune", "final")

@@ -10,7 +10,7 @@ from skorch import NeuralNet
 
 from prunekit._random import preserve_rng
 from prunekit._skorch import Phase, classes_of, device_of, follows_course, load_trained_, trained_state
-from prunekit.io import StateStore, fingerprint
+from prunekit.io import BROKEN, StateStore, fingerprint
 
 _FREE = (
     *("target_reduction", "step", "final_epochs", "final_batches", "min_score", "max_score_drop", "recovery_rounds"),
@@ -66,8 +66,11 @@ class Sharing:
                 trained, phase = train()
                 entry.write(trained_state(trained, phase))
                 return trained, phase
-        with preserve_rng(device_of(probe)) if self._seed is None else nullcontext():
-            return probe, load_trained_(probe, entry.state)
+        try:
+            with preserve_rng(device_of(probe)) if self._seed is None else nullcontext():
+                return probe, load_trained_(probe, entry.state)
+        except BROKEN as exc:
+            raise entry.broken(exc) from exc
 
     def path(self, params: Mapping[str, Any], start: NeuralNet) -> "SharedPath":
         """
@@ -143,6 +146,9 @@ class SharedPath:
                 gave = work()
                 entry.write({"gave": gave, "state": get_state()})
                 return gave
-        set_state(entry.state["state"])
-        kept: dict[str, Any] = entry.state["gave"]
+        try:
+            kept: dict[str, Any] = entry.state["gave"]
+            set_state(entry.state["state"])
+        except BROKEN as exc:
+            raise entry.broken(exc) from exc
         return kept

@@ -2,7 +2,7 @@
 
 from prunekit._skorch._data import FixedSplit, as_example, cast_floats, check_samples, split_once, take_samples
 from prunekit._skorch._distillation import Distillation, distilled
-from prunekit._skorch._distributed import processes_of, shared_seed
+from prunekit._skorch._distributed import initialize_, processes_of, shared_seed
 from prunekit._skorch._inputs import Inputs
 from prunekit._skorch._nets import (
     bare_module,
@@ -12,8 +12,11 @@ from prunekit._skorch._nets import (
     copy_net,
     device_of,
     float_dtype,
+    is_torch_component,
     make_probe,
     make_tuned,
+    mark_rates_,
+    optimizers_of,
     rebuild,
 )
 from prunekit._skorch._preparation import prepare
@@ -50,10 +53,14 @@ __all__ = [
     "distilled",
     "float_dtype",
     "follows_course",
+    "initialize_",
+    "is_torch_component",
     "load_trained_",
     "make_probe",
     "make_tuned",
     "make_validation",
+    "mark_rates_",
+    "optimizers_of",
     "prepare",
     "processes_of",
     "rebuild",

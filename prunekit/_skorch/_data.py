@@ -11,10 +11,12 @@ from sklearn.utils.metadata_routing import process_routing
 from skorch import NeuralNet
 from skorch.dataset import unpack_data
 from skorch.utils import to_tensor
+from torch.utils._pytree import tree_map_only
 
 from prunekit._random import preserve_rng
 from prunekit._skorch._nets import bare_module, device_of, float_dtype
-from prunekit.exceptions import InputError
+from prunekit._validation import is_builtin
+from prunekit.exceptions import InputError, ParameterError, ParameterTypeError, PrunekitError
 
 
 def cast_floats(data: Any, dtype: torch.dtype | None) -> Any:
@@ -108,13 +110,31 @@ def split_once(
     -------
     FixedSplit
         The two data sets.
+
+    Raises
+    ------
+    InputError
+        If there are too few data for that, or X and y do not fit each other.
+    ParameterTypeError
+        If the split does not take what it is given.
     """
-    if valid is not None:
-        return FixedSplit(net.get_dataset(X, y), net.get_dataset(*valid), net.train_split)
     params = dict(fit_params)
-    if sklearn.get_config()["enable_metadata_routing"]:
+    if sklearn.get_config()["enable_metadata_routing"] and valid is None:
         params = process_routing(net, "fit", **fit_params).get("splitter", {"split": {}})["split"]
-    train, valid = net.get_split_datasets(X, y, **params)
+    try:
+        if valid is not None:
+            return FixedSplit(net.get_dataset(X, y), net.get_dataset(*valid), net.train_split)
+        train, valid = net.get_split_datasets(X, y, **params)
+    except Exception as exc:
+        if not is_builtin(exc):
+            raise
+        kind = ParameterTypeError if isinstance(exc, TypeError) else InputError
+        said = f" and {', '.join(repr(name) for name in params)}" if params else ""
+        raise kind(
+            f"X, y{said} cannot be made into data to train and to validate on: {type(exc).__name__}: {_sentence(exc)} "
+            f"They must have the same number of samples, and enough for the train_split of {type(net).__name__}; with "
+            "train_split=None, all are trained on."
+        ) from exc
     return FixedSplit(train, valid, net.train_split)
 
 
@@ -135,9 +155,28 @@ def take_samples(net: NeuralNet, dataset: Any, num_samples: int) -> tuple[Any, A
     -------
     inputs, targets : tensor, or dict or list of tensors
         On the net's device, first dimension ``num_samples``.
+
+    Raises
+    ------
+    ParameterError
+        If the net cannot make a data loader.
+    InputError
+        If there are no data.
     """
+    try:
+        batches = net.get_iterator(dataset, training=False)
+    except Exception as exc:
+        if not is_builtin(exc):
+            raise
+        raise ParameterError(
+            f"The parameters of {type(net).__name__} must be such that it can make mini-batches. Got "
+            f"batch_size={net.batch_size!r} and others, with which that raises {type(exc).__name__}: {exc} instead."
+        ) from exc
     with preserve_rng():  # a data loader draws a random number when it starts
-        inputs, targets = unpack_data(next(iter(net.get_iterator(dataset, training=False))))
+        batch = next(iter(batches), None)
+        if batch is None:
+            raise InputError(f"X must hold at least one sample. Got a {type(dataset).__name__} without any instead.")
+        inputs, targets = unpack_data(batch)
     inputs, targets = (to_tensor(_first(part, num_samples), device=net.device) for part in (inputs, targets))
     return inputs, targets
 
@@ -183,6 +222,8 @@ def check_samples(net: NeuralNet, dataset: Any, num_samples: int = 2) -> Any:
         net._set_training(False)
         try:
             inputs, targets = take_samples(net, dataset, num_samples)
+        except PrunekitError:
+            raise
         except Exception as exc:
             raise InputError(
                 f"The data cannot be turned into tensors: {type(exc).__name__}: {_sentence(exc)} "
@@ -196,13 +237,40 @@ def check_samples(net: NeuralNet, dataset: Any, num_samples: int = 2) -> Any:
                 f"{type(exc).__name__} for {_describe(inputs)}: {_sentence(exc)}{_hint(inputs, dtype)}"
             ) from exc
         try:
-            net.get_loss(outputs, targets, X=inputs, training=False)
+            with torch.enable_grad():
+                loss = net.get_loss(_as_trained(outputs), targets, X=inputs, training=False)
         except Exception as exc:
             raise InputError(
                 f"y does not fit the loss of {owner}: {type(net.criterion_).__name__} raised {type(exc).__name__} "
                 f"for {_describe(targets)}: {_sentence(exc)}"
             ) from exc
+    if type(net).train_step_single is NeuralNet.train_step_single:  # else the net may train by something else
+        _check_loss(loss, f"{owner} ({type(net.criterion_).__name__})")
     return as_example(inputs)
+
+
+def _as_trained(outputs: Any) -> Any:
+    """Return outputs as a loss gets them in training, with a gradient to give; not leaves, which may not be changed."""
+
+    def follow(tensor: torch.Tensor) -> torch.Tensor:
+        differs = tensor.is_floating_point() or tensor.is_complex()
+        return tensor.detach().requires_grad_().clone() if differs else tensor
+
+    return tree_map_only(torch.Tensor, follow, outputs)
+
+
+def _check_loss(loss: Any, owner: str) -> None:
+    """Refuse a loss that cannot be trained by."""
+    wanted = f"The loss of {owner} must be one number that depends on the outputs of the network."
+    if not isinstance(loss, torch.Tensor):
+        raise ParameterTypeError(f"{wanted} Got {type(loss).__name__} instead.")
+    if loss.numel() != 1:
+        raise ParameterError(
+            f"{wanted} Got a tensor of shape {tuple(loss.shape)} instead. Let the criterion take the mean, "
+            "as with criterion__reduction='mean'."
+        )
+    if not loss.requires_grad:
+        raise ParameterError(f"{wanted} Got one without gradient instead: it is detached, or made of numbers.")
 
 
 def as_example(inputs: Any) -> dict[str, Any] | tuple[Any]:

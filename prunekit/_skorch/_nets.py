@@ -24,6 +24,7 @@ from prunekit import tracing
 from prunekit._random import preserve_rng
 from prunekit._skorch._distributed import check_accelerator, initialize_, own_accelerator
 from prunekit._skorch._travel import WHERE_TO, MissingNet
+from prunekit._validation import is_builtin
 from prunekit.exceptions import ParameterError, ParameterTypeError
 from prunekit.tracing import copy_module
 
@@ -57,7 +58,7 @@ def check_net(estimator: object, owner: str) -> tuple[NeuralNet, bool]:
     ParameterTypeError
         If there is no skorch net, or one that holds more than the one module ``module_``.
     ParameterError
-        If a frozen net is not fitted, or cannot be trained any more.
+        If a frozen net is not fitted, or cannot be trained any more, or the device is not there.
     """
     net, frozen = estimator, False
     while isinstance(net, FrozenEstimator):
@@ -75,6 +76,7 @@ def check_net(estimator: object, owner: str) -> tuple[NeuralNet, bool]:
             f"{wanted} Got a net that trim_for_prediction() has made untrainable instead. "
             "Pass the net as it was before."
         )
+    _check_device(net)
     if net.initialized_ and net._modules != ["module"]:
         raise ParameterTypeError(
             f"{wanted} The net must keep its network in module_ alone. "
@@ -82,6 +84,38 @@ def check_net(estimator: object, owner: str) -> tuple[NeuralNet, bool]:
         )
     check_accelerator(net, owner)
     return net, frozen
+
+
+def _check_device(net: NeuralNet) -> None:
+    """Refuse a device that is not there, or does not compute."""
+    if net.device is None:
+        return
+    wanted = f"The 'device' parameter of {type(net).__name__} must be a device that is there and computes."
+    try:
+        device = torch.device(net.device)
+        torch.empty(0, device=device)
+    except Exception as exc:  # of torch, which has one of its own for every device
+        cause = str(exc).strip().split("\n")[0]
+        raise ParameterError(
+            f"{wanted} Got {net.device!r}, with which torch raises {type(exc).__name__}: {cause} instead. Set "
+            "device='cpu', or run where there is one."
+        ) from exc
+    if device.type == "meta":
+        raise ParameterError(f"{wanted} Got {net.device!r} instead.")
+
+
+def _make_(net: NeuralNet) -> None:
+    """Initialise a copy of the user's net; say what is wrong with its parameters."""
+    try:
+        initialize_(net)
+    except Exception as exc:
+        if not is_builtin(exc):
+            raise
+        kind = ParameterTypeError if isinstance(exc, TypeError) else ParameterError
+        raise kind(
+            f"The 'estimator' parameter must be a net that can be initialised. Got {type(net).__name__}, with which "
+            f"that raises {type(exc).__name__}: {exc} instead. Try it alone: clone(net).initialize()."
+        ) from exc
 
 
 def _what_else(got: object, owner: str) -> str:
@@ -185,7 +219,7 @@ def make_probe(net: NeuralNet, X: Any, y: Any) -> NeuralNet:
     """
     with preserve_rng(None if net.device is None else torch.device(net.device)):
         probe = copy_net(net, verbose=0)
-        initialize_(probe)
+        _make_(probe)
         for _, callback in probe.callbacks_:
             if isinstance(callback, InputShapeSetter):
                 callback.on_train_begin(probe, X=X, y=y)
@@ -283,7 +317,7 @@ def rebuild(net: NeuralNet, module: torch.nn.Module, *, trained: NeuralNet, **ch
     params = {name: value for name, value in net.get_params(deep=False).items() if not name.startswith("module__")}
     params["callbacks"] = _without(net.callbacks, _PREPARING)
     new = _construct(net, params, {**changes, "module": module})
-    initialize_(new)
+    _make_(new)
     if _unwrap(new.module_) is not module:
         raise ParameterTypeError(
             f"The 'module' parameter of {type(net).__name__} must decide which network the net holds. "
@@ -293,14 +327,27 @@ def rebuild(net: NeuralNet, module: torch.nn.Module, *, trained: NeuralNet, **ch
     if isinstance(criterion, torch.nn.Module) and isinstance(trained_criterion, torch.nn.Module):
         _unwrap(criterion).load_state_dict(_unwrap(trained_criterion).state_dict())
     for name, value in vars(trained).items():
-        if name.endswith("_") and name not in vars(new) and not _is_torch_component(value):
+        if name.endswith("_") and name not in vars(new) and not is_torch_component(value):
             setattr(new, name, copy.deepcopy(value))
     new.history_ = copy.deepcopy(trained.history_)
-    if new.history_:
-        for group in param_groups(new):
-            # torch asks for it where skorch goes on with a learning-rate schedule, as it does if there is a history
-            group.setdefault("initial_lr", group["lr"])
+    mark_rates_(new)
     return new
+
+
+def mark_rates_(net: NeuralNet) -> None:
+    """
+    Note the first learning rates of a net that has a history.
+
+    Torch asks for them where skorch goes on with a learning-rate schedule, as it does if there is a history.
+
+    Parameters
+    ----------
+    net : NeuralNet
+        An initialised net.
+    """
+    if net.history_:
+        for group in param_groups(net):
+            group.setdefault("initial_lr", group["lr"])
 
 
 def optimizers_of(net: NeuralNet) -> list[torch.optim.Optimizer]:
@@ -331,5 +378,18 @@ def _without(callbacks: Any, kinds: tuple[type[Callback], ...]) -> Any:
     return [item for item in callbacks if is_kept(item)]
 
 
-def _is_torch_component(value: object) -> bool:
+def is_torch_component(value: object) -> bool:
+    """
+    Return whether an attribute of a net has weights or a state of training.
+
+    Parameters
+    ----------
+    value : object
+        The attribute.
+
+    Returns
+    -------
+    bool
+        True for modules and optimizers.
+    """
     return isinstance(value, (torch.nn.Module, torch.optim.Optimizer))

@@ -1,7 +1,7 @@
 """What a user gives to a fit, as a net takes it."""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,7 +17,7 @@ from prunekit._skorch._inputs import WEIGHTS, Inputs, add_weights, floats, reads
 from prunekit._skorch._labels import fit_to, read_targets
 from prunekit._skorch._nets import bare_module, copy_fitted, device_of, float_dtype, make_probe
 from prunekit._skorch._targets import Targets
-from prunekit.exceptions import InputError
+from prunekit.exceptions import InputError, ParameterTypeError
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -110,7 +110,10 @@ def prepare(
     ------
     InputError
         If the data cannot be brought into that form.
+    ParameterTypeError
+        If `X` is nothing that has samples by number.
     """
+    _check_kind(X, f"{type(owner).__name__}.fit")
     inputs = Inputs(columns=reads_columns(net, X))
     samples = inputs.check(owner, X, reset=True)
     table = hasattr(owner, "n_features_in_")
@@ -138,6 +141,17 @@ def prepare(
     y = cast_floats(targets.encode(y), dtype)
     prepared = Prepared(start, cast_floats(samples, dtype), y, None, params, inputs, targets)
     return prepared if valid is None else replace(prepared, valid=prepared.more(owner, *valid))
+
+
+def _check_kind(X: Any, owner: str) -> None:
+    """Refuse what has no samples by number."""
+    if X is not None and not isinstance(X, str | bytes | Iterator):
+        return
+    once = " An iterator can be gone through only once: pass numpy.array(list(X))." if isinstance(X, Iterator) else ""
+    raise ParameterTypeError(
+        f"The 'X' parameter of {owner} must be an array, a data frame, a tensor, a dict of those, or a Dataset. Got "
+        f"{type(X).__name__} instead.{once}"
+    )
 
 
 def _check_lengths(X: Any, y: Any) -> None:

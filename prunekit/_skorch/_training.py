@@ -25,7 +25,8 @@ from prunekit._skorch._distributed import accelerate_optimizers_, data_parallel,
 from prunekit._skorch._nets import bare_module, device_of, optimizers_of
 from prunekit._skorch._rates import Rates
 from prunekit._skorch._watches import InterruptWatch, LossWatch, Scoring, loss_scale_of, scaler_of
-from prunekit.exceptions import TrainingError
+from prunekit._validation import is_builtin
+from prunekit.exceptions import PrunekitError, TrainingError
 from prunekit.network import PrunableNetwork
 from prunekit.tracing import named_tensors
 
@@ -102,7 +103,7 @@ def train(net: NeuralNet, X: Any, y: Any, fit_params: Mapping[str, Any], interru
     if own != "disable":
         net.callbacks = [("prunekit", LossWatch("the training before pruning")), *(own or [])]
     start = time.perf_counter()
-    with data_parallel(net):
+    with data_parallel(net), _steps_told_of(net, "the training before pruning"):
         net.fit(X, y, **fit_params)
     net.callbacks = own  # a copy of the net has no use for the watch
     interrupts.check()
@@ -245,7 +246,7 @@ class FineTuner:
         try:
             for batch in self._next_batches(num_batches):
                 self._zero_grad()
-                with data_parallel(self.net), self._with_running_statistics():
+                with data_parallel(self.net), self._with_running_statistics(), _steps_told_of(self.net, _SCORING):
                     loss = self.net.train_step_single(batch, **self._fit_params)["loss"].item()
                 if not math.isfinite(loss):
                     raise TrainingError(
@@ -289,7 +290,11 @@ class FineTuner:
         first = len(self.net.history)
         self.net.notify("on_train_begin", **self._data)
         try:
-            with data_parallel(self.net), distilled(self.net, self._distillation, self._fit_params):
+            with (
+                data_parallel(self.net),
+                distilled(self.net, self._distillation, self._fit_params),
+                _steps_told_of(self.net, stage),
+            ):
                 self._run_epochs(budget)
         except KeyboardInterrupt:  # Ctrl-C, or a callback such as EarlyStopping
             self._interrupts.check()
@@ -376,10 +381,12 @@ class FineTuner:
         """
         self.forget_momentum()  # the parameters may be others now
         for optimizer, own in zip(optimizers_of(self.net), state["optimizers"], strict=True):
+            _check_state_of(optimizer, own)
             optimizer.load_state_dict(own)
         self.net.history_ = History(state["history"])
         for name, callback in self.net.callbacks_:
-            vars(callback).update(state["callbacks"].get(name, {}))
+            kept = state["callbacks"].get(name, {})
+            vars(callback).update({key: kept[key] for key in kept if _is_number_of(callback, key, kept[key])})
         self._batches.load_state_dict(state["batches"])
         scaler = scaler_of(self.net)
         if scaler is not None and state["scaler"] is not None:
@@ -444,9 +451,73 @@ class FineTuner:
         return batches
 
 
+_SCORING = "the estimation of the importance"
+
+
+@contextmanager
+def _steps_told_of(net: NeuralNet, stage: str) -> Iterator[None]:
+    """Say of errors that the network, its loss and autograd raise where that was; callbacks and data are outside."""
+    step = net.train_step_single
+
+    def told(batch: Any, **fit_params: Any) -> Any:
+        try:
+            return step(batch, **fit_params)
+        except PrunekitError:
+            raise
+        except Exception as exc:
+            if not is_builtin(exc):
+                raise
+            advice = (
+                " Batch normalisation cannot be trained on a single sample: set iterator_train__drop_last=True, or "
+                "another batch_size."
+                if "Expected more than 1 value per channel" in str(exc)
+                else ""
+            )
+            raise TrainingError(
+                f"A mini-batch raised {type(exc).__name__} in {stage}, in the forward pass, the loss or the backward "
+                f"pass: {str(exc).rstrip('.')}.{advice}"
+            ) from exc
+
+    own = vars(net).get("train_step_single")
+    net.train_step_single = told
+    try:
+        yield
+    finally:
+        if own is None:
+            del net.train_step_single
+        else:
+            net.train_step_single = own
+
+
+_ELEMENTWISE = ("momentum_buffer", "exp_avg", "exp_avg_sq", "max_exp_avg_sq", "square_avg", "grad_avg")
+"""What optimizers keep in the shape of a parameter."""
+
+
+def _check_state_of(optimizer: torch.optim.Optimizer, state: Mapping[str, Any]) -> None:
+    """Refuse the state of another optimizer, whose steps would fail."""
+    present = optimizer.state_dict()["param_groups"]
+    for own, other in zip(present, state["param_groups"], strict=True):
+        for name, value in own.items():
+            numbers = isinstance(value, int | float) and isinstance(other[name], int | float)
+            if not numbers and type(value) is not type(other[name]):
+                raise TypeError(f"'{name}' of {type(optimizer).__name__} must not be {type(other[name]).__name__}")
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    for place, kept in state["state"].items():
+        for name in _ELEMENTWISE:
+            value = kept.get(name)
+            if value is not None and (value.shape != parameters[place].shape or not value.is_floating_point()):
+                raise ValueError(f"'{name}' of {type(optimizer).__name__} has shape {tuple(value.shape)}")
+
+
 def _numbers_of(callback: Callback) -> dict[str, Any]:
     """Return what a callback keeps from phase to phase, such as the best score so far."""
-    return {name: value for name, value in vars(callback).items() if name.endswith("_") and isinstance(value, _NUMBERS)}
+    return {name: value for name, value in vars(callback).items() if _is_number_of(callback, name, value)}
+
+
+def _is_number_of(callback: Callback, name: Any, value: Any) -> bool:
+    """Return whether an attribute is one that a callback keeps, and hides none that its class has."""
+    fits = str(name).endswith("_") and not str(name).startswith("_") and isinstance(value, _NUMBERS)
+    return fits and not hasattr(type(callback), str(name))
 
 
 _NUMBERS = (int, float, str, np.number, np.bool_)

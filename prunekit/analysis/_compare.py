@@ -1,6 +1,6 @@
 """`compare`: a dense and a compacted network side by side."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 import pandas as pd
@@ -11,7 +11,7 @@ from prunekit.analysis._examples import as_tensors
 from prunekit.analysis._measures import class_table, costs_rows, label_rows, latency_rows, value_rows
 from prunekit.analysis._predictions import TASKS, Contender, Task, predictions
 from prunekit.exceptions import ParameterError, ParameterTypeError
-from prunekit.tracing import Inputs, device_of
+from prunekit.tracing import Inputs, device_of, same_buffers
 
 _OWNER = "compare"
 _NUM_EXAMPLES = 64
@@ -85,7 +85,7 @@ def compare(
     ParameterError
         If the value of a parameter is out of range, or classes are asked for where there are none.
     InputError
-        If a network does not run on the samples, or predictions and targets do not fit.
+        If a network does not run on the samples, predicts NaN, or predictions and targets do not fit.
 
     See Also
     --------
@@ -144,12 +144,19 @@ def compare(
         check_choice("task", task, _OWNER, TASKS)
     check_interval("confidence", confidence, _OWNER, 0, 1, "neither")
     seed = check_integer("random_state", random_state, _OWNER, 0)
+    given: Any = batch_sizes
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        raise ParameterTypeError(
+            f"The 'batch_sizes' parameter of {_OWNER} must be a list of integers. Got {batch_sizes!r} instead."
+        )
     sizes = [check_integer("batch_sizes", size, _OWNER, 1) for size in batch_sizes]
     check_integer("repeats", repeats, _OWNER, 1)
     if X is None:
         raise ParameterTypeError(f"The 'X' parameter of {_OWNER} must hold samples. Got None instead.")
     pair = Contender.of(dense, "dense", _OWNER), Contender.of(compact, "compact", _OWNER)
-    with preserve_rng(device_of(pair[0].module)):  # data loaders and networks may draw random numbers
+    modules = [one.module for one in pair]
+    # Data loaders and networks may draw random numbers, and networks may count.
+    with preserve_rng(device_of(modules[0])), same_buffers(modules[0]), same_buffers(modules[1]):
         return _compared(pair, X, y, level, task, sizes, repeats, confidence, seed)
 
 
@@ -164,6 +171,7 @@ def _compared(
     confidence: float,
     seed: int,
 ) -> pd.DataFrame:
+    examples = Inputs.of(as_tensors(X, pair[0].module, _NUM_EXAMPLES))  # which tells whether there are any
     found = predictions(*pair, X, y, task, _OWNER)
     if level == "class":
         if found is None or found[0] != "classification" or found[3] is None:
@@ -172,7 +180,6 @@ def _compared(
                 f"Got {'no task' if found is None else found[0]} {'without' if y is None else 'with'} y instead."
             )
         return class_table(found[1], found[2], found[3], confidence)
-    examples = Inputs.of(as_tensors(X, pair[0].module, _NUM_EXAMPLES))
     rows = {**costs_rows(pair, examples), **latency_rows(pair, examples, sizes, repeats)}
     if found is not None:
         score = label_rows if found[0] == "classification" else value_rows

@@ -68,12 +68,18 @@ def example_inputs(X: Any, module: nn.Module, owner: str) -> Inputs:
     if X is None:
         raise ParameterTypeError(f"The 'X' parameter of {owner} must hold example inputs. Got None instead.")
     try:
-        return Inputs.of(as_tensors(X, module, _NUM_EXAMPLES))
-    except (InputError, TypeError, ValueError) as exc:  # nothing in it is a tensor or can become one
+        tensors = as_tensors(X, module, _NUM_EXAMPLES)
+        has_any = any(isinstance(leaf, torch.Tensor) for leaf in torch.utils._pytree.tree_leaves(tensors))
+    except InputError:
+        raise
+    except (TypeError, ValueError):  # lists that are no arrays
+        has_any = False
+    if not has_any:
         raise ParameterTypeError(
             f"The 'X' parameter of {owner} must hold example inputs: numbers in an array, a tensor, a data frame or a "
             f"data set, or a tuple or mapping of those. Got {type(X).__name__} without numbers instead."
-        ) from exc
+        )
+    return Inputs.of(tensors)
 
 
 def as_tensors(X: Any, module: nn.Module, limit: int | None = None) -> Any:
@@ -94,11 +100,14 @@ def as_tensors(X: Any, module: nn.Module, limit: int | None = None) -> Any:
     -------
     object
         Tensors of the network's device, floating ones of its data type, in the same nest.
+
+    Raises
+    ------
+    InputError
+        If arrays hold something other than numbers, or a data set cannot be read.
     """
     if isinstance(X, Dataset | SliceDataset):
-        size = len(X) if limit is None else min(limit, len(X))  # type: ignore[arg-type]
-        items = [X[number] for number in range(size)]
-        return as_tensors(default_collate([item[0] if isinstance(item, tuple) else item for item in items]), module)
+        return as_tensors(_collated(X, limit), module)
     if isinstance(X, Mapping):
         limit = None if any(isinstance(value, torch.Tensor) for value in X.values()) else limit
         return {key: as_tensors(value, module, limit) for key, value in X.items()}
@@ -110,12 +119,30 @@ def as_tensors(X: Any, module: nn.Module, limit: int | None = None) -> Any:
     if hasattr(X, "to_numpy"):
         X = X.to_numpy()
     if isinstance(X, np.ndarray):
-        X = torch.from_numpy(np.array(X[:limit]))
+        samples = X[:limit] if X.ndim else X
+        if samples.dtype.kind not in "fciub":
+            raise InputError(
+                f"The inputs must be arrays of numbers. Got {X.dtype} instead; encode strings and objects first."
+            )
+        X = torch.from_numpy(np.array(samples))
     return moved_to(module, X) if isinstance(X, torch.Tensor) else X
 
 
 def _is_data(value: Any) -> bool:
     return isinstance(value, torch.Tensor | np.ndarray | Mapping) or hasattr(value, "to_numpy")
+
+
+def _collated(X: Any, limit: int | None) -> Any:
+    """Return samples of a data set as one batch."""
+    try:
+        size = len(X) if limit is None else min(limit, len(X))
+        items = [X[number] for number in range(size)]
+        return default_collate([item[0] if isinstance(item, tuple) else item for item in items])
+    except Exception as exc:  # of the user's own class
+        raise InputError(
+            "The data set must have a length, at least one sample, and samples that make a batch. Got "
+            f"{type(X).__name__}, which raises {type(exc).__name__}: {exc} instead."
+        ) from exc
 
 
 def moved_to(module: nn.Module, tensor: torch.Tensor) -> torch.Tensor:

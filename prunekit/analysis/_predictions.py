@@ -11,7 +11,7 @@ from sklearn.base import is_classifier, is_regressor
 from torch import nn
 
 from prunekit.analysis._examples import as_tensors, is_net, is_pruner, unfrozen
-from prunekit.exceptions import InputError, ParameterTypeError
+from prunekit.exceptions import InputError, ParameterTypeError, PrunekitError
 from prunekit.network import PrunableNetwork
 from prunekit.surgery import check_module, evaluate
 from prunekit.tracing import Inputs, named_outputs
@@ -84,6 +84,32 @@ class Contender:
         joined: NDArray[Any] = torch.cat(outputs).float().numpy()
         return joined
 
+    def checked_predict(self, X: Any, name: str, owner: str) -> NDArray[Any]:
+        """
+        Return predictions of which none is NaN.
+
+        Raises
+        ------
+        InputError
+            If the network does not run on the samples, or returns NaN.
+        """
+        try:
+            found = self.predict(X)
+        except PrunekitError:
+            raise
+        except Exception as exc:  # of the user's network or estimator
+            raise InputError(
+                f"The 'X' parameter of {owner} must hold samples that '{name}' predicts for. Got {type(X).__name__}, "
+                f"with which that raises {type(exc).__name__}: {exc} instead."
+            ) from exc
+        broken = np.isnan(found).reshape(len(found), -1).any(axis=1) if found.dtype.kind in "fc" else np.zeros(0)
+        if broken.any():
+            raise InputError(
+                f"The predictions of '{name}' must be numbers. Got NaN for {int(broken.sum())} of {len(found)} samples "
+                "instead. Look for NaN in X and in the weights of the network."
+            )
+        return found
+
 
 def predictions(
     dense: Contender, compact: Contender, X: Any, y: Any, task: Task | None, owner: str
@@ -109,8 +135,12 @@ def predictions(
     if task is None:
         return None
     shaped = _labels if task == "classification" else _values
-    before, after = (shaped(one.predict(X), owner) for one in (dense, compact))
+    before, after = (
+        shaped(one.checked_predict(X, name, owner), owner) for name, one in (("dense", dense), ("compact", compact))
+    )
     if targets is not None:
+        if targets.dtype.kind == "f" and not np.isfinite(targets).all():
+            raise InputError(f"The 'y' parameter of {owner} must be finite. Got NaN or infinity in it instead.")
         targets = targets if task == "classification" else _values(targets, owner)
     for name, got in (("compact", after), ("y", targets)):
         if got is not None and (got.shape != before.shape or (got.dtype.kind in "US") != (before.dtype.kind in "US")):

@@ -131,7 +131,15 @@ class Criterion(ABC):
         ----------
         state : Mapping of str to object
             What `state_dict` returned.
+
+        Raises
+        ------
+        ParameterError
+            If a name in it is one of a method.
         """
+        hidden = [name for name in state if name not in vars(self) and hasattr(type(self), name)]
+        if hidden:
+            raise ParameterError(f"The state of a criterion must not hide what its class has. Got {hidden} instead.")
         self.reset()
         for name, value in state.items():
             setattr(self, name, _loaded(value, vars(self).get(name)))

@@ -405,6 +405,8 @@ def _layout_of(data: Tensor, swapped: Tensor | None) -> _Layout | None:
     if swapped is None or data.shape != swapped.shape:
         return None
     scale = float(data.abs().max()) if data.numel() else 0.0
+    if not math.isfinite(scale):
+        return None  # which is told where it is scored
     for dim in range(data.dim() - 1):
         for outer in (True, False) if data.size(dim) % 2 == 0 else ():
             layout = _Layout(dim, outer)

@@ -1,5 +1,6 @@
 """Nests of containers, numbers, arrays and tensors in one safetensors file; nothing is pickled."""
 
+import hashlib
 import json
 import math
 from collections.abc import Callable, Mapping
@@ -12,11 +13,11 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from prunekit._files import write_atomically
+from prunekit._files import check_readable, checked_path, write_atomically
 from prunekit.exceptions import ParameterTypeError, StateError
 
-PROTOCOL = 1
-"""Version of the file that `write_state` writes."""
+PROTOCOL = 2
+"""Version of the file that `write_state` writes; older ones, which have no checksum, are read as well."""
 
 _KEY = "prunekit_state"
 _STRUCTURE = "structure"
@@ -46,13 +47,42 @@ def write_state(path: str | Path, state: Any) -> Path:
     ------
     ParameterTypeError
         If something else is in the state; the message says where. Nothing is written then.
+    FileAccessError
+        If the file cannot be written.
     """
-    writer = _Writer()
+    writer = StateWriter()
     structure = json.dumps(writer.encode(state, "state", 0)).encode()
     writer.tensors[_STRUCTURE] = torch.frombuffer(bytearray(structure), dtype=torch.uint8)
-    target = Path(path)
-    write_atomically(target, safetensors.torch.save(writer.tensors, {_KEY: str(PROTOCOL)}))
+    target = checked_path(path)
+    signed = f"{PROTOCOL} {checksum(None, writer.tensors)}"
+    write_atomically(target, safetensors.torch.save(writer.tensors, {_KEY: signed}))
     return target
+
+
+def checksum(document: Any, tensors: Mapping[str, Tensor]) -> str:
+    """
+    Return the SHA-256 of everything that is in a file, whatever the order.
+
+    Parameters
+    ----------
+    document : object
+        What goes into the file as JSON.
+    tensors : Mapping of str to Tensor
+        The rest.
+
+    Returns
+    -------
+    str
+        Against damage; whoever changes a file on purpose can change this as well.
+    """
+    digest = hashlib.sha256(json.dumps(document, sort_keys=True).encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())
+        if tensor.numel():
+            plain = torch.view_as_real(tensor) if tensor.is_complex() else tensor
+            digest.update(plain.contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def read_state(path: str | Path) -> Any:
@@ -71,40 +101,83 @@ def read_state(path: str | Path) -> Any:
 
     Raises
     ------
-    FileNotFoundError
-        If there is no such file.
+    FileAccessError
+        If there is no such file, or it cannot be read.
     StateError
         If it is not whole, or no such file of this version.
     """
+    check_readable(path)
     try:
         with safetensors.safe_open(path, framework="pt") as file:
-            protocol = (file.metadata() or {}).get(_KEY)
+            protocol, _, expected = (file.metadata() or {}).get(_KEY, "").partition(" ")
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  it is no mapping
-    except safetensors.SafetensorError as exc:
+    except (safetensors.SafetensorError, OSError, *BROKEN) as exc:
         raise StateError(f"'{path}' is no whole safetensors file: {exc}. {_ADVICE}") from exc
-    if protocol != str(PROTOCOL):
+    if protocol not in ("1", str(PROTOCOL)):
         raise StateError(
-            f"'{path}' must be a state that prunekit wrote with protocol {PROTOCOL}. Got protocol {protocol!r} "
-            f"instead. {_ADVICE}"
+            f"'{path}' must be a state that prunekit wrote with protocol {PROTOCOL} or below. Got protocol "
+            f"{protocol or None!r} instead. {_ADVICE}"
         )
+    if protocol != "1" and expected != checksum(None, tensors):
+        raise StateError(f"'{path}' is damaged: its checksum is not that of its content. {_ADVICE}")
     try:
         structure = json.loads(tensors[_STRUCTURE].numpy().tobytes())
-        return _Reader(tensors).decode(structure, 0)
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RuntimeError, RecursionError) as exc:
+        return StateReader(tensors).decode(structure, 0)
+    except BROKEN as exc:
         raise StateError(f"'{path}' is no state of prunekit: {type(exc).__name__}: {exc}. {_ADVICE}") from exc
 
+
+BROKEN = (
+    *(ValueError, KeyError, TypeError, AttributeError, IndexError, RuntimeError, RecursionError, OverflowError),
+    MemoryError,
+)
+"""What reading of JSON that says something impossible can raise."""
 
 _ADVICE = "Remove the file to begin anew, or put back the one that was there."
 
 
-class _Writer:
-    """Turns a state into JSON, and what is large in it into tensors by number."""
+class StateWriter:
+    """
+    Turns a state into JSON, and what is large in it into tensors by number.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    prefix : str, default=""
+        What the names of the tensors begin with.
+
+    Attributes
+    ----------
+    tensors : dict of str to Tensor
+        What is not in the JSON.
+    """
+
+    def __init__(self, prefix: str = "") -> None:
         self.tensors: dict[str, Tensor] = {}
+        self._prefix = prefix
 
     def encode(self, value: Any, where: str, depth: int) -> Any:
-        """Return a value as JSON."""
+        """
+        Return a value as JSON.
+
+        Parameters
+        ----------
+        value : object
+            What `write_state` takes.
+        where : str
+            What it is, for the message.
+        depth : int
+            How deep it stands.
+
+        Returns
+        -------
+        object
+            Numbers, strings, lists and dicts.
+
+        Raises
+        ------
+        ParameterTypeError
+            If something else is in it; the message says where.
+        """
         if depth > _DEEPEST:
             raise ParameterTypeError(f"A state must be at most {_DEEPEST} levels deep. Got more at {where[:80]}.")
         for kind, encode in self._KINDS:
@@ -160,7 +233,7 @@ class _Writer:
         return {"tensor": self._add(own), "order": order, "complex": dtype.is_complex}
 
     def _add(self, tensor: Tensor) -> str:
-        name = str(len(self.tensors))
+        name = f"{self._prefix}{len(self.tensors)}"
         self.tensors[name] = tensor.clone()  # no memory is shared within a file
         return name
 
@@ -176,14 +249,39 @@ class _Writer:
     )
 
 
-class _Reader:
-    """Turns JSON and tensors into a state."""
+class StateReader:
+    """
+    Turns JSON and tensors into a state.
+
+    Parameters
+    ----------
+    tensors : dict of str to Tensor
+        What `StateWriter` made of what is large.
+    """
 
     def __init__(self, tensors: dict[str, Tensor]) -> None:
-        self._tensors = tensors
+        self._tensors = dict(tensors)
+
+    def _take(self, name: str) -> Tensor:
+        """Return a tensor; each stands in one place, so that a small file does not become large."""
+        return self._tensors.pop(name)
 
     def decode(self, value: Any, depth: int) -> Any:
-        """Return what a piece of JSON stands for."""
+        """
+        Return what a piece of JSON stands for.
+
+        Parameters
+        ----------
+        value : object
+            What `StateWriter.encode` returned.
+        depth : int
+            How deep it stands.
+
+        Returns
+        -------
+        object
+            The value. Whatever a broken piece makes the code raise is raised; see `BROKEN`.
+        """
         if depth > 2 * _DEEPEST:
             raise ValueError("it is nested too deeply")
         if isinstance(value, list):
@@ -209,11 +307,11 @@ class _Reader:
         dtype = np.dtype(str(value["dtype"]))
         if dtype.kind not in _NUMBERS:
             raise ValueError(f"an array of {dtype}")
-        data = np.frombuffer(bytearray(self._tensors[value["array"]].numpy().tobytes()), dtype)
+        data = np.frombuffer(bytearray(self._take(value["array"]).numpy().tobytes()), dtype)
         return data.reshape(cast("list[int]", value["shape"]))
 
     def _tensor(self, value: dict[str, Any], depth: int) -> Tensor:
-        tensor = self._tensors[value["tensor"]]
+        tensor = self._take(value["tensor"])
         if value["complex"]:
             tensor = torch.view_as_complex(tensor)
         order = value["order"]

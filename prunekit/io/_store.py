@@ -7,6 +7,7 @@ from typing import Any
 
 import filelock
 
+from prunekit._files import make_folder, told_of
 from prunekit.exceptions import ParameterError, ParameterTypeError, StateError
 from prunekit.io._state import read_state, write_state
 
@@ -42,9 +43,14 @@ class StateStore:
         Entry
             What is there, and a way to put something there. The system frees the lock of a process that was killed.
         """
-        self._folder.mkdir(parents=True, exist_ok=True)
-        with filelock.FileLock(self._folder / f"{key}.lock"):
-            yield Entry(self._folder / f"{key}.safetensors")
+        make_folder(self._folder)
+        lock = filelock.FileLock(self._folder / f"{key}.lock")
+        with told_of(self._folder, "be locked"):
+            lock.acquire()
+        try:
+            yield Entry(self._folder / f"{key}.safetensors", key)
+        finally:
+            lock.release()
 
 
 class Entry:
@@ -55,6 +61,8 @@ class Entry:
     ----------
     path : Path
         Its file.
+    key : str
+        What stands in it, so that a file that was put in the place of another is not taken for it.
 
     Attributes
     ----------
@@ -62,13 +70,14 @@ class Entry:
         What is there, None if there is nothing.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, key: str) -> None:
         self._path = path
+        self._key = key
         self.state: Any = None
         with contextlib.suppress(FileNotFoundError, StateError):  # a file that is not whole is made again
             kept = read_state(path)
-            if isinstance(kept, dict) and kept.get("version") == VERSION:
-                self.state = kept["state"]
+            if isinstance(kept, dict) and kept.get("version") == VERSION and kept.get("of", key) == key:
+                self.state = kept.get("state")
 
     def write(self, state: Any) -> None:
         """
@@ -79,7 +88,26 @@ class Entry:
         state : object
             What `prunekit.io.write_state` takes.
         """
-        write_state(self._path, {"version": VERSION, "state": state})
+        write_state(self._path, {"version": VERSION, "of": self._key, "state": state})
+
+    def broken(self, error: Exception) -> StateError:
+        """
+        Return what is raised where the state says something impossible.
+
+        Parameters
+        ----------
+        error : Exception
+            What that led to.
+
+        Returns
+        -------
+        StateError
+            The error.
+        """
+        return StateError(
+            f"'{self._path}' must be what a fit has written. Got something with which another cannot go on instead: "
+            f"{type(error).__name__}: {str(error).rstrip('.')}. Remove the file; it is made again."
+        )
 
 
 def open_store(memory: object, owner: str) -> StateStore | None:

@@ -13,10 +13,9 @@ import pandas as pd
 import yaml
 from skorch import NeuralNet
 
-from prunekit import __version__, io
+from prunekit import __version__, persistence
 from prunekit.exceptions import ParameterError
 from prunekit.pipeline.schema import Experiment
-from prunekit.pruner import TaylorPruner
 
 FORMAT = 1
 
@@ -99,7 +98,7 @@ class OutputFolder:
         finally:
             shutil.rmtree(self._staging, ignore_errors=True)
 
-    def save_net(self, name: str, net: NeuralNet | TaylorPruner, what: str) -> int:
+    def save_net(self, name: str, net: NeuralNet, what: str) -> int:
         """
         Save a network.
 
@@ -107,8 +106,8 @@ class OutputFolder:
         ----------
         name : str
             Name of the file.
-        net : NeuralNet or TaylorPruner
-            What `prunekit.io.save` takes.
+        net : NeuralNet
+            The net; its network alone is written, so that the same experiment gives the same file.
         what : str
             What the file holds.
 
@@ -117,7 +116,7 @@ class OutputFolder:
         int
             Size of the file in bytes.
         """
-        io.save(net, self._new(name, what))
+        persistence.save(net.module_, self._new(name, what))
         return (self._staging / name).stat().st_size
 
     def write_table(self, name: str, table: pd.DataFrame, what: str) -> None:

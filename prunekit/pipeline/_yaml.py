@@ -210,12 +210,19 @@ class _Reader:
             return None
 
 
+def _integer(text: str) -> int:
+    if len(text) > _MOST_DIGITS:  # in other systems than the decimal one Python sets no limit
+        raise ValueError(text)
+    return int(text, 0 if text[:2] in ("0x", "0o") else 10)
+
+
+_MOST_DIGITS = 100
 _TAG = "tag:yaml.org,2002:"
 
 _SCALARS: dict[str, Callable[[str], Value]] = {
     "null": lambda text: None,
     "bool": lambda text: text.lower() == "true",
-    "int": lambda text: int(text, 0 if text[:2] in ("0x", "0o") else 10),
+    "int": lambda text: _integer(text),
     "float": lambda text: float(re.sub(r"\.(inf|nan)$", r"\1", text.lower())),
     "str": str,
 }

@@ -157,7 +157,7 @@ def run_experiment(experiment: Experiment, folder: str | Path, listener: Listene
         layers = pruner.analyze()
         file_bytes = {
             "dense": output.save_net("dense.safetensors", dense, "the dense net"),
-            "pruned": output.save_net("pruned.safetensors", pruner, "the pruned net with its plan"),
+            "pruned": output.save_net("pruned.safetensors", pruner.transform(), "the pruned net with its plan"),
         }
         nets = {"dense": dense, "pruned": pruner.transform()}
         comparison = _compare(nets, split, layers.attrs["totals"], file_bytes, experiment.outputs.latency_batch_sizes)

@@ -10,8 +10,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from prunekit._files import write_atomically
-from prunekit.exceptions import ParameterError
+from prunekit._files import checked_path, write_atomically
 from prunekit.reporting._content import ReportContent
 from prunekit.reporting._plots import plot_importances, plot_path
 from prunekit.reporting._view import history_table, layer_columns, layer_rows, make_cards, plan_rows, script_data
@@ -78,20 +77,13 @@ def write_report(content: ReportContent, path: str | Path) -> Path:
 
     Raises
     ------
-    ParameterError
+    FileAccessError
         If the file cannot be written.
+    ParameterTypeError
+        If it is no path.
     """
-    target = Path(path)
-    page = render(content).encode("utf-8", "replace")
-    try:
-        if target.is_dir():
-            raise IsADirectoryError(0, "it is a folder")
-        write_atomically(target, page)
-    except OSError as exc:
-        raise ParameterError(
-            f"The 'path' parameter of report must be a file that can be written. Got {target} instead: "
-            f"{exc.strerror or exc}."
-        ) from exc
+    target = checked_path(path)
+    write_atomically(target, render(content).encode("utf-8", "replace"))
     return target
 
 

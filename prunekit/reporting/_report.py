@@ -34,7 +34,7 @@ def report(network: Any, path: str | Path = "report.html", X: Any = None, *, tit
     ------
     ParameterTypeError
         If `network` is none of these, or if example inputs are missing or of another type.
-    ParameterError
+    FileAccessError
         If the file cannot be written.
     InputError
         If the network does not run on the example inputs.

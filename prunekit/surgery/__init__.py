@@ -3,9 +3,10 @@
 from prunekit.surgery.attributes import Repair
 from prunekit.surgery.body import Body, NetworkSnapshot
 from prunekit.surgery.compaction import compact
-from prunekit.surgery.comparison import compare, evaluate
+from prunekit.surgery.comparison import compare, evaluate, relative_difference, rounding_of, tolerance_for
 from prunekit.surgery.masks import Masks
 from prunekit.surgery.norms import NORMS, MaskedNorms, Norms
+from prunekit.surgery.notes import note_, noted_inputs, noted_plan
 from prunekit.surgery.plan import AttributeChange, KeptIndices, PruningPlan, make_plan
 from prunekit.surgery.probe import prove
 from prunekit.surgery.probing import Failure, probe
@@ -33,8 +34,14 @@ __all__ = [
     "compare",
     "evaluate",
     "make_plan",
+    "note_",
+    "noted_inputs",
+    "noted_plan",
     "probe",
     "prove",
     "prove_units",
+    "relative_difference",
+    "rounding_of",
+    "tolerance_for",
     "what_blocks",
 ]

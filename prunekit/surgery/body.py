@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -288,7 +289,14 @@ class Body:
 
     def _fits(self, snapshot: NetworkSnapshot, own: dict[str, Tensor]) -> bool:
         """Tell whether a snapshot has the tensors that the network has without the units that are gone in it."""
-        if snapshot.removed.shape != self._removed.shape or own.keys() != snapshot.tensors.keys():
+        masks: tuple[Any, ...] = snapshot.removed, snapshot.gone  # maybe from a file
+        if any(
+            not isinstance(one, np.ndarray) or one.dtype != bool or one.shape != self._removed.shape for one in masks
+        ):
+            return False
+        if own.keys() != snapshot.tensors.keys():
+            return False
+        if any(type(one) is not Tensor or one.dtype != own[name].dtype for name, one in snapshot.tensors.items()):
             return False
         shapes = {name: list(shape) for name, shape in self._dense_shapes.items()}
         for axis in self._graph.held_axes(self._graph.kept_labels(snapshot.gone)):

@@ -1,6 +1,7 @@
 """The proof with every result: the masked network against the compacted one."""
 
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -9,27 +10,40 @@ from torch.func import functional_call
 
 from prunekit._random import preserve_rng
 from prunekit.exceptions import InputError, VerificationError
-from prunekit.tracing import Inputs, describe_misfit, device_of, eval_mode, named_outputs, named_tensors
+from prunekit.tracing import (
+    Inputs,
+    describe_misfit,
+    device_of,
+    eval_mode,
+    named_outputs,
+    named_tensors,
+    same_buffers,
+)
 
 
 def evaluate(module: nn.Module, inputs: Inputs) -> Any:
     """
-    Run a network in eval mode without gradients; its mode is as before afterwards.
+    Run a network in eval mode without gradients; its mode and its buffers are as before afterwards.
 
     Parameters
     ----------
     module : Module
         The network.
     inputs : Inputs
-        Its inputs.
+        Its inputs. It gets copies, for it may write into them.
 
     Returns
     -------
     object
         What it returns.
     """
-    with eval_mode(module), torch.no_grad():
-        return module(*inputs.args, **inputs.kwargs)
+    given = inputs.map(_own_copy)
+    with eval_mode(module), same_buffers(module), torch.no_grad():
+        return module(*given.args, **given.kwargs)
+
+
+def _own_copy(tensor: Tensor) -> Tensor:
+    return tensor.detach().clone().requires_grad_(tensor.requires_grad)
 
 
 def compare(masked: nn.Module, compacted: nn.Module, inputs: Inputs, rtol: float) -> float:
@@ -82,9 +96,9 @@ def compare(masked: nn.Module, compacted: nn.Module, inputs: Inputs, rtol: float
         raise VerificationError(
             f"The masked network returns {list(expected)}, the compacted one {list(got)}. Nothing was returned."
         )
-    differences = {name: _relative_difference(tensor, got[name]) for name, tensor in expected.items()}
+    differences = {name: relative_difference(tensor, got[name]) for name, tensor in expected.items()}
     for name, difference in differences.items():
-        if difference <= _tolerance(expected[name], rtol):
+        if difference <= tolerance_for(expected[name], rtol):
             continue
         exact, rounding = _in_double(masked, compacted, inputs, (expected, got))
         if exact <= _EXACT and difference <= 10 * rounding < float("inf"):
@@ -113,26 +127,51 @@ def _in_double(
 
     Both are infinite where a network does not run in double precision.
     """
-    wide = []
-    for module in (masked, compacted):
-        tensors = {name: _double(tensor) for name, tensor in named_tensors(module).items()}
-        given = inputs.map(_double)
-        try:
-            with preserve_rng(device_of(module)), eval_mode(module), torch.no_grad():
-                result = functional_call(module, tensors, given.args, dict(given.kwargs))
-        except Exception:  # code that fixes a type
-            return float("inf"), float("inf")
-        wide.append(named_outputs(result))
-    expected, got = wide
-    if expected.keys() != got.keys() or any(tensor.dtype in _WIDE for tensor in expected.values()):
-        return float("inf"), float("inf")  # made from numbers of the code
-    exact = max(_relative_difference(tensor, got[name]) for name, tensor in expected.items())
-    rounding = max(
-        _relative_difference(tensor, own[name])
-        for found, own in zip(wide, outputs, strict=True)
-        for name, tensor in found.items()
-    )
+    expected, got = (_double_outputs(module, inputs) for module in (masked, compacted))
+    if expected is None or got is None or expected.keys() != got.keys():
+        return float("inf"), float("inf")
+    exact = max(relative_difference(tensor, got[name]) for name, tensor in expected.items())
+    rounding = max(_largest_difference(found, own) for found, own in zip((expected, got), outputs, strict=True))
     return exact, rounding
+
+
+def rounding_of(module: nn.Module, inputs: Inputs, outputs: Mapping[str, Tensor]) -> float:
+    """
+    Return how far rounding takes the outputs of a network.
+
+    Parameters
+    ----------
+    module : Module
+        The network.
+    inputs : Inputs
+        Its inputs.
+    outputs : Mapping of str to Tensor
+        What it returned for them, by the names of `named_outputs`.
+
+    Returns
+    -------
+    float
+        Largest difference from what it returns in double precision, relative to the largest output; infinite where it
+        does not run in double precision.
+    """
+    found = _double_outputs(module, inputs)
+    return float("inf") if found is None or found.keys() != outputs.keys() else _largest_difference(found, outputs)
+
+
+def _largest_difference(expected: Mapping[str, Tensor], got: Mapping[str, Tensor]) -> float:
+    return max((relative_difference(tensor, got[name]) for name, tensor in expected.items()), default=0.0)
+
+
+def _double_outputs(module: nn.Module, inputs: Inputs) -> dict[str, Tensor] | None:
+    """Return what a network returns in double precision, None where it does not run so."""
+    tensors = {name: _double(tensor) for name, tensor in named_tensors(module).items()}
+    given = inputs.map(_double)
+    try:
+        with preserve_rng(device_of(module)), eval_mode(module), torch.no_grad():
+            found = named_outputs(functional_call(module, tensors, given.args, dict(given.kwargs)))
+    except Exception:  # code that fixes a type
+        return None
+    return None if any(tensor.dtype in _WIDE for tensor in found.values()) else found  # made from numbers of the code
 
 
 _WIDE = {
@@ -147,8 +186,20 @@ def _double(tensor: Tensor) -> Tensor:
     return tensor.detach().to(_WIDE.get(tensor.dtype, tensor.dtype))
 
 
-def _relative_difference(expected: Tensor, got: Tensor) -> float:
-    """Return the largest difference relative to the largest entry, infinity where shapes differ or NaN is new."""
+def relative_difference(expected: Tensor, got: Tensor) -> float:
+    """
+    Return the largest difference of two tensors relative to the largest entry of the first.
+
+    Parameters
+    ----------
+    expected, got : Tensor
+        The tensors.
+
+    Returns
+    -------
+    float
+        Infinity where shapes differ or what is not finite is not the same, and for integers that differ.
+    """
     if expected.shape != got.shape:
         return float("inf")
     if not expected.numel():
@@ -167,7 +218,22 @@ def _relative_difference(expected: Tensor, got: Tensor) -> float:
     return difference / scale if scale else (0.0 if difference == 0.0 else float("inf"))
 
 
-def _tolerance(tensor: Tensor, rtol: float) -> float:
+def tolerance_for(tensor: Tensor, rtol: float) -> float:
+    """
+    Return the largest relative difference allowed for a data type.
+
+    Parameters
+    ----------
+    tensor : Tensor
+        An output.
+    rtol : float
+        What is allowed for float32 and finer types.
+
+    Returns
+    -------
+    float
+        At least 8 times the resolution of a coarser type.
+    """
     if not (tensor.is_floating_point() or tensor.is_complex()):
         return rtol
     resolution = torch.finfo(tensor.dtype).eps

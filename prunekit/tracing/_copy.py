@@ -11,6 +11,7 @@ from torch._subclasses.fake_tensor import FakeTensor
 from torch.nn.modules.conv import _ConvNd
 from torch.overrides import TorchFunctionMode
 
+from prunekit.exceptions import ParameterTypeError
 from prunekit.tracing._outputs import named_parts
 
 
@@ -27,13 +28,25 @@ def copy_module(module: nn.Module) -> nn.Module:
     -------
     Module
         Independent copy; gradients are not copied.
+
+    Raises
+    ------
+    ParameterTypeError
+        If something in it cannot be copied, such as a lock or an open file.
     """
     memo: dict[int, Any] = {}
     for part in module.modules():
         for value in torch.utils._pytree.tree_leaves(part.__dict__):
             if isinstance(value, Tensor) and not value.is_leaf:
                 memo[id(value)] = value.detach().clone()
-    duplicate = copy.deepcopy(module, memo)
+    try:
+        duplicate = copy.deepcopy(module, memo)
+    except (TypeError, RuntimeError, NotImplementedError) as exc:
+        raise ParameterTypeError(
+            f"The network must be one that copy.deepcopy copies, since yours is not to be changed. Got "
+            f"{type(module).__name__}, with which that raises {type(exc).__name__}: {exc} instead. Leave out what "
+            "cannot be copied in a __getstate__ of the class, or give it a __deepcopy__."
+        ) from exc
     for old, new in zip(module.parameters(), duplicate.parameters(), strict=True):
         new.grad = None
         vars(new).update(vars(old))  # marks such as `weight.no_weight_decay`, which deepcopy drops

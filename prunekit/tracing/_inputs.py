@@ -50,7 +50,7 @@ class Inputs:
         Raises
         ------
         InputError
-            If there is no tensor in it.
+            If there is no tensor in it, or no sample.
         """
         if isinstance(example, Inputs):
             found = example
@@ -64,6 +64,12 @@ class Inputs:
             raise InputError(
                 "The 'example_inputs' parameter must be a tensor, a tuple of positional arguments or a dict of keyword "
                 f"arguments with at least one tensor. Got {type(example).__name__} instead."
+            )
+        if found.n_examples() == 0:
+            shapes = ", ".join(str(tuple(tensor.shape)) for tensor in found.tensors())
+            raise InputError(
+                f"The inputs must hold at least one sample. Got tensors of shape {shapes} instead, from which nothing "
+                "can be told."
             )
         return found
 

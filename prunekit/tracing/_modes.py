@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from prunekit.tracing._copy import has_memory
 from prunekit.tracing.multihead import CompactMultiheadAttention
 
 if TYPE_CHECKING:
@@ -105,6 +107,38 @@ def mode_readers() -> Iterator[ModeReaders]:
                 del _mode.readers[thread]
             if not _mode.readers:
                 del nn.Module.training
+
+
+@contextmanager
+def same_buffers(module: nn.Module) -> Iterator[None]:
+    """
+    Put back what a network counts in its buffers whenever it runs.
+
+    Parameters
+    ----------
+    module : Module
+        The network.
+
+    Yields
+    ------
+    None
+        Afterwards every buffer is the tensor that it was, with the values that it had.
+    """
+    before = [
+        (part, name, tensor, tensor._version, tensor.detach().clone())
+        for part in module.modules()
+        for name, tensor in part._buffers.items()
+        if tensor is not None and has_memory(tensor) and not tensor.is_inference()
+    ]
+    try:
+        yield
+    finally:
+        for part, name, tensor, version, values in before:
+            if part._buffers.get(name) is not tensor:
+                part._buffers[name] = tensor
+            if tensor._version != version:
+                with torch.no_grad():
+                    tensor.copy_(values)
 
 
 @contextmanager

@@ -63,6 +63,33 @@ def named_tensors(module: nn.Module) -> dict[str, Tensor]:
     return parameters | buffers
 
 
+def shared_names(module: nn.Module) -> dict[str, str]:
+    """
+    Return the further names of parameters and buffers that are registered more than once.
+
+    Parameters
+    ----------
+    module : Module
+        A network.
+
+    Returns
+    -------
+    dict of str to str
+        The name under which `named_tensors` has the tensor, by the further name.
+    """
+    first: dict[int, str] = {}
+    found: dict[str, str] = {}
+    for kind in ("_parameters", "_buffers"):
+        for path, part in named_parts(module):
+            for name, tensor in getattr(part, kind).items():
+                if tensor is None:
+                    continue
+                full = f"{path}.{name}" if path else name
+                if first.setdefault(id(tensor), full) != full:
+                    found[full] = first[id(tensor)]
+    return found
+
+
 def named_outputs(value: object, name: str = "output", depth: int = 0) -> dict[str, Tensor]:
     """
     Return every tensor in what a module returned, looking into containers and plain objects.

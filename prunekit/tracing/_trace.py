@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import NamedTuple, get_args
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import DataDependentOutputException, unset_fake_temporarily
 
-from prunekit.exceptions import InputError
+from prunekit.exceptions import InputError, PrunekitError
 from prunekit.tracing._follower import Follower
 from prunekit.tracing._inputs import Inputs
 from prunekit.tracing._labels import LabelTable
@@ -133,13 +134,14 @@ def trace(module: nn.Module, inputs: Inputs, norms: Mapping[str, int] | None = N
     candidates: list[tuple[Inputs, int | None]] = [(inputs, None)]
     if size is not None:  # the first dimension is a batch if the network takes another size of it
         other = 2 if size != 2 else 3
-        candidates.insert(0, (inputs.with_batch(other), other))
+        with suppress(NotImplementedError):  # sparse tensors can be neither cut nor repeated
+            candidates.insert(0, (inputs.with_batch(other), other))
     failure: Exception | None = None
     for tensors in get_args(Tensors):  # what has no memory cannot take branches on data
         for candidate, batch_size in candidates:
             try:
                 return _trace_once(module, candidate, batch_size, tensors, norms or {})
-            except InputError:
+            except PrunekitError:
                 raise
             except Exception as exc:  # any error of the user's forward
                 failure = exc

@@ -338,7 +338,7 @@ class UnitGraph:
             for part in np.split(order, bounds):
                 labels = part + axis.start
                 slices.setdefault(int(components[part[0]]), []).append(
-                    Slice(axis.tensor, axis.dim, tuple(part.tolist()), self._role(labels))
+                    Slice(axis.tensor, axis.dim, tuple(part.tolist()), self.role_of(labels))
                 )
         made = distinct(self.component[self.producers]).tolist()
         numbered = sorted((int(self.unit_of_component[c]), c) for c in made if self.unit_of_component[c] >= 0)
@@ -408,7 +408,20 @@ class UnitGraph:
                 parts.setdefault(axis.tensor.rpartition(".")[0], []).append(made[start:end])
         return {layer: np.concatenate(own) for layer, own in parts.items()}
 
-    def _role(self, labels: IntArray) -> Role:
+    def role_of(self, labels: IntArray | slice) -> Role:
+        """
+        Return what a part of a tensor does with the channels that it is labelled with.
+
+        Parameters
+        ----------
+        labels : ndarray of int or slice
+            Labels along one dimension of the tensor.
+
+        Returns
+        -------
+        {"producer", "inner", "consumer"}
+            Whether it makes them, works on them, or reads them.
+        """
         if self.producers[labels].any():
             return "producer"
         return "consumer" if self.consumers[labels].any() else "inner"

@@ -58,8 +58,8 @@ def test_costs_are_those_of_the_networks(table, dense, pruner, tmp_path):
     }
     for name, when in (("dense", "before"), ("compact", "after")):
         assert table.loc["peak_activation_bytes", name] == totals["memory_bytes"][when] - weights[name]
-    saved = save(dense, tmp_path / "dense.safetensors").stat().st_size
-    assert 0 < saved - table.loc["file_bytes", "dense"] < 300  # the plan that the file has besides
+    saved = save(dense.module_, tmp_path / "dense.safetensors").stat().st_size
+    assert 0 < saved - table.loc["file_bytes", "dense"] < 500  # the plan that the file has besides
     assert table.loc["file_bytes", "dense"] > weights["dense"]
 
 

@@ -11,8 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from prunekit import PrunableNetwork
-from prunekit.io import load, save
+from prunekit import PrunableNetwork, load, save
 from prunekit.tracing.multihead import CompactMultiheadAttention, use_compact_attention_
 from tests.nets import randomise
 from tests.zoo.check import Given, assert_same_outputs, pruned, train

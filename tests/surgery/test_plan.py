@@ -10,8 +10,9 @@ from torch import nn
 
 from prunekit import PrunableNetwork
 from prunekit.exceptions import PlanError
-from prunekit.surgery import AttributeChange, KeptIndices, PruningPlan, compact
-from tests.nets import PlainCNN, dense_net
+from prunekit.importance import Random
+from prunekit.surgery import AttributeChange, KeptIndices, PruningPlan, compact, noted_plan
+from tests.nets import PlainCNN, dense_net, randomise
 
 
 @pytest.fixture
@@ -26,20 +27,103 @@ def test_round_trip(pruned):
 
 
 def test_document_reads_well():
-    plan = PruningPlan((KeptIndices("conv.weight", 0, 4, (0, 2)),), (AttributeChange("", "width", 2),))
+    plan = PruningPlan(
+        (KeptIndices("conv.weight", 0, 4, (0, 2), "producer"), KeptIndices("fc.weight", 1, 4, (0, 2), "consumer")),
+        (AttributeChange("", "width", 2),),
+    )
 
-    assert json.loads(plan.to_json()) == {
+    assert (
+        plan.to_json()
+        == """{
+  "protocol": 2,
+  "filters": {
+    "conv": {
+      "of": 4,
+      "kept": [0, 2]
+    }
+  },
+  "kept": {
+    "conv.weight": {
+      "0": {
+        "role": "producer",
+        "size": 4,
+        "indices": [0, 2]
+      }
+    },
+    "fc.weight": {
+      "1": {
+        "role": "consumer",
+        "size": 4,
+        "indices": [0, 2]
+      }
+    }
+  },
+  "attributes": {
+    "": {
+      "width": 2
+    }
+  }
+}"""
+    )
+
+
+def test_filters_are_those_of_the_layer_table(pruned):
+    table = pruned.analyze().set_index("name")
+    lost = table[table["num_pruned_filters"] > 0]
+
+    assert {name: len(kept) for name, kept in pruned.plan.filters.items()} == lost["num_filters"].to_dict()
+    assert all(
+        entry.role == "producer" for entry in pruned.plan.kept if (entry.tensor, entry.dim) == ("conv1.weight", 0)
+    )
+
+
+def test_a_document_of_protocol_1_is_read():
+    old = {
         "protocol": 1,
         "kept": {"conv.weight": {"0": {"size": 4, "indices": [0, 2]}}},
         "attributes": {"": {"width": 2}},
     }
 
+    plan = PruningPlan.from_json(json.dumps(old))
+
+    assert plan == PruningPlan((KeptIndices("conv.weight", 0, 4, (0, 2)),), (AttributeChange("", "width", 2),))
+    assert plan.filters == {}
+    assert PruningPlan.from_json(plan.to_json()) == plan
+
+
+def test_a_summary_that_says_something_else_is_refused(pruned):
+    document = pruned.plan.to_document()
+    layer = next(iter(document["filters"]))
+    document["filters"][layer]["kept"] = document["filters"][layer]["kept"][1:]
+
+    with pytest.raises(PlanError, match=f"'filters' must say of '{layer}' what 'kept' says"):
+        PruningPlan.from_document(document)
+    document["filters"] = {**pruned.plan.to_document()["filters"], "other": {"of": 2, "kept": [0]}}
+    with pytest.raises(PlanError, match="'kept' has no filters of 'other', 'filters' has"):
+        PruningPlan.from_document(document)
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ({"size": 4.0, "indices": [0]}, r"kept\['a'\]\['0'\]\['size'\] must be an integer. Got 4.0"),
+        ({"size": 4, "indices": [True]}, r"\['indices'\] must be an integer. Got True"),
+        ({"size": 4, "indices": "01"}, r"\['indices'\] must be a list of indices. Got '01'"),
+        ({"size": 4, "indices": [0], "role": "x"}, "must be one of"),
+        ([], r"kept\['a'\]\['0'\] must be an object"),
+    ],
+)
+def test_what_is_wrong_is_named(entry, message):
+    with pytest.raises(PlanError, match=message):
+        PruningPlan.from_document({"protocol": 1, "kept": {"a": {"0": entry}}, "attributes": {}})
+
 
 def test_plan_applies_to_another_checkpoint_of_the_class(pruned):
     other = PlainCNN()
 
-    smaller = compact(other, pruned.plan)
+    smaller = PruningPlan.from_json(pruned.plan.to_json()).apply(other)
 
+    assert noted_plan(smaller) == pruned.plan
     kept = next(entry for entry in pruned.plan.kept if (entry.tensor, entry.dim) == ("conv1.weight", 0)).indices
     assert torch.equal(smaller.conv1.weight, other.conv1.weight[list(kept)])
     assert {name: t.shape for name, t in smaller.state_dict().items()} == {
@@ -96,8 +180,8 @@ def test_plan_changes_integer_attributes_only(change, message):
 
 
 def test_newer_protocol_is_refused_with_the_remedy():
-    with pytest.raises(PlanError, match=r"has protocol 2, this version of prunekit reads 1. Update prunekit"):
-        PruningPlan.from_json('{"protocol": 2, "kept": {}, "attributes": {}}')
+    with pytest.raises(PlanError, match=r"has protocol 9, this version of prunekit reads 2 and below. Update prunekit"):
+        PruningPlan.from_json('{"protocol": 9, "kept": {}, "attributes": {}}')
 
 
 JSON = st.recursive(
@@ -116,7 +200,7 @@ JSON = st.recursive(
 @settings(max_examples=200, deadline=None, derandomize=True)
 def test_any_other_document_is_a_plan_error(document):
     if isinstance(document, dict):
-        document = {"protocol": 1, **document}
+        document = {"protocol": 1, "attributes": {}, **document}
     try:
         plan = PruningPlan.from_json(json.dumps(document))
     except PlanError:
@@ -145,3 +229,31 @@ def test_repaired_attributes_travel_with_the_plan():
 
     assert network.plan.attributes == (AttributeChange("", "width", 4),)
     assert network.compact().width == 4
+
+
+def test_two_plans_in_one():
+    torch.manual_seed(0)
+    sample = torch.randn(2, 3, 8, 8)
+    dense = randomise(PlainCNN()).eval()
+    plans, module = [], dense
+    for seed in range(3):
+        network = PrunableNetwork(module, sample, criterion=Random(seed))
+        network.update_prunables(4)
+        plans.append(network.plan)
+        module = network.compact()
+
+    whole = plans[0].then(plans[1]).then(plans[2])
+
+    assert torch.equal(compact(dense, whole)(sample), module(sample))
+    assert noted_plan(module) == whole
+    assert plans[0].then(PruningPlan()) == plans[0]
+    assert PruningPlan().then(plans[0]) == plans[0]
+    with pytest.raises(PlanError, match=r"must be for the network that the earlier one leads to, where dimension \d"):
+        plans[0].then(plans[0])
+
+
+def test_a_note_that_was_written_over(pruned):
+    module = pruned.compact()
+    module._prunekit = "mine"
+    with pytest.raises(PlanError, match="attribute '_prunekit' of PlainCNN is no longer what"):
+        noted_plan(module)

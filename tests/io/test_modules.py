@@ -1,6 +1,7 @@
 """Files with weights and plan."""
 
 import json
+from functools import partial
 
 import pytest
 import safetensors.torch
@@ -108,12 +109,12 @@ def test_weights_without_their_plan_do_not_fit(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "is no safetensors file"),
-        (b"\x80\x04K\x01.", "is no safetensors file"),
-        ((10**15).to_bytes(8, "little") + b"{}", "is no safetensors file"),
+        (b"", "is no whole safetensors file"),
+        (b"\x80\x04K\x01.", "is no whole safetensors file"),
+        ((10**15).to_bytes(8, "little") + b"{}", "is no whole safetensors file"),
         (
             safetensors.torch.save({"a": torch.zeros(2)}),
-            "must be a file that prunekit.save wrote with protocol 1. Got protocol None",
+            "must be a file that prunekit.save wrote with protocol 2 or below. Got protocol None",
         ),
         (safetensors.torch.save({"a": torch.zeros(2)}, {"prunekit": '{"protocol": 9}'}), "Got protocol 9 instead"),
         (safetensors.torch.save({"a": torch.zeros(2)}, {"prunekit": '{"protocol": 1}'}), "is no pruning plan"),
@@ -168,11 +169,31 @@ def test_data_types_that_the_format_does_not_know(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_load_wants_an_instance(tmp_path):
+@pytest.mark.parametrize(
+    ("module", "got"),
+    [
+        (3, "Got int instead"),
+        (dict, "Got dict, which makes dict, instead"),
+        (lambda width: dense_net(), "TypeError: .* missing 1 required positional argument.* functools.partial"),
+    ],
+)
+def test_load_wants_a_network_or_what_makes_one(tmp_path, module, got):
     path = save(dense_net(), tmp_path / "net.safetensors")
 
-    with pytest.raises(ParameterTypeError, match=r"'module' parameter of load .* Got the class PlainCNN instead"):
-        load(path, PlainCNN)
+    with pytest.raises(
+        ParameterTypeError, match=rf"(?s)'module' parameter of load .*torch.nn.modules.container.Sequential'.*{got}"
+    ):
+        load(path, module)
+
+
+@pytest.mark.parametrize("make", [PlainCNN, lambda: PlainCNN(), partial(PlainCNN)])
+def test_classes_and_functions_make_the_network(tmp_path, make):
+    network = prune(PlainCNN(), torch.randn(2, 3, 8, 8))
+    sample = torch.randn(2, 3, 8, 8)
+
+    loaded = load(save(network, tmp_path / "net.safetensors"), make)
+
+    assert torch.equal(loaded.eval()(sample), network.compact()(sample))
 
 
 def test_a_plan_is_read_without_the_weights(tmp_path):
