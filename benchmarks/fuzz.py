@@ -247,8 +247,8 @@ def rendered(runs: list[dict[str, Any]]) -> str:
         "text, and read. A violation is anything but a result or an error of the package, an import, a file written,",
         "more than 10 s, or more memory than 128 MiB and 64 times the file. `fit` goes on from a checkpoint, where",
         "numbers that look right may make training fail with errors of torch.\n",
-        f"{cases:,} files, {sum(sizes.values()) / 1e6:,.0f} MB, in {minutes:.0f} minutes: {bad} violations. The",
-        f"slowest took {slowest:.1f} s; the process grew by {grown:.0f} MiB at most.\n",
+        f"{cases:,} files, {sum(sizes.values()) / 1e6:,.0f} MB, in {minutes:.0f} minutes: {bad} violations.",
+        f"The slowest took {slowest:.1f} s; the process grew by {grown:.0f} MiB at most.\n",
         "| reads | files | MB | outcomes |",
         "| --- | --- | --- | --- |",
     ]

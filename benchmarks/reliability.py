@@ -68,7 +68,8 @@ def _table_of_cases() -> list[str]:
     lines = [
         "## Bad input\n",
         f"{len(CASES)} cases of what users give by mistake. Each raises an error of the package that one of Python's",
-        f"own catches as well ({told}), with a message that says what, where, what was got and what to do; networks,",
+        f"own catches as well ({told}),",
+        "with a message that says what, where, what was got and what to do; networks,",
         "modes, hooks, gradients, random states, arrays and files are compared before and after. "
         f"{len(WORKS)} more look bad and give the right result.\n",
         "| fault | cases |",

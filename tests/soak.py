@@ -371,8 +371,8 @@ def interrupt_saving(path: Path, count: int, rng: random.Random) -> dict[str, in
     found = {"ended": 0, "whole": 0, "left": 0}
     while found["ended"] < count:
         timer = threading.Timer(rng.uniform(0.0, 0.03), signal.raise_signal, [signal.SIGINT])
-        timer.start()
         try:
+            timer.start()
             while True:
                 for net in nets:
                     save(net, path)

@@ -1,5 +1,6 @@
 """Whatever is in a file: an error of the package or a result, and nothing else happens."""
 
+import importlib
 import json
 import subprocess
 import sys
@@ -48,6 +49,23 @@ def test_the_corpus_is_whole():
 def test_the_corpus(name, canary, folder):
     content = (hostile.CORPUS / name).read_bytes()
     assert hostile.judge(Path(name).parent.name, content, folder) == OUTCOMES[name]
+
+
+@pytest.mark.parametrize(
+    ("read", "message"),
+    [
+        (lambda path: {}["a"], "KeyError came through"),
+        (lambda path: path.with_name("more").write_text(""), "a file was written"),
+        (lambda path: b"x" * (2**28 + int(hostile._peak_bytes())), "MiB for 1 bytes"),
+        (lambda path: importlib.import_module("this"), r"\['this'\] were imported"),
+    ],
+    ids=["an error", "a file", "memory", "an import"],
+)
+def test_the_judge_sees(monkeypatch, capsys, folder, read, message):
+    monkeypatch.delitem(sys.modules, "this", raising=False)
+    monkeypatch.setitem(hostile.TARGETS, "bad", hostile.Target(read, ()))
+    with pytest.raises(hostile.ViolationError, match=message):
+        hostile.judge("bad", b"x", folder)
 
 
 @pytest.mark.parametrize("target", QUICK)

@@ -15,7 +15,9 @@ from sklearn.frozen import FrozenEstimator
 from skorch.callbacks import Callback
 
 from prunekit import TaylorPruner
+from prunekit._skorch._training import _is_number_of
 from prunekit.exceptions import StateError
+from prunekit.io import read_state, write_state
 from tests.nets_skorch import assert_same, fitted_state, make_classifier, make_table, quick
 
 
@@ -244,3 +246,25 @@ def _newest(folder):
 def test_checkpoint_may_be_a_string(table, tmp_path):
     TaylorPruner(make_net(True), checkpoint=str(tmp_path / "new" / "folder"), final_epochs=0).fit(*table)
     assert list(tmp_path.glob("new/folder/*/loop.safetensors"))
+
+
+def test_a_checkpoint_hides_no_method_of_a_callback(table, tmp_path):
+    """Somebody who may write there sets numbers that callbacks keep, and nothing else."""
+    params = {"step": 0.15, "target_reduction": 0.6, "checkpoint": tmp_path}
+    Fuse.left = 20
+    with pytest.raises(PowerCutError):
+        quick(make_net(True), **params).fit(*table)
+    Fuse.left = None
+    (path,) = tmp_path.glob("*/loop.safetensors")
+    kept = read_state(path)
+    kept["state"]["tuner"]["callbacks"]["fuse"] = {"on_batch_end": 3, "dirname": "/tmp", "left": 1, "best_": 2.0}
+    write_state(path, kept)
+    pruner = quick(make_net(True), **params).fit(*table)
+
+    assert pruner.reduction_ >= 0.6
+    taken = {name for name, value in kept["state"]["tuner"]["callbacks"]["fuse"].items() if is_kept(name, value)}
+    assert taken == {"best_"}
+
+
+def is_kept(name, value):
+    return _is_number_of(Fuse(), name, value)

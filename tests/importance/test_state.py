@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from prunekit import PrunableNetwork
+from prunekit.exceptions import ParameterError
 from prunekit.importance import CRITERIA, Criterion
 from prunekit.io import read_state, write_state
 
@@ -98,3 +99,8 @@ def test_states_of_a_network_that_was_cut(tmp_path):
     np.testing.assert_array_equal(first.importances, second.importances)
     assert second.plan == first.plan
     assert second.verify(batches()[0][0]) < 1e-5
+
+
+def test_a_state_hides_no_method():
+    with pytest.raises(ParameterError, match=r"must not hide what its class has. Got \['observe'\] instead"):
+        CRITERIA["taylor"]().load_state_dict({"observe": 3})

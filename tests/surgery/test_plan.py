@@ -257,3 +257,24 @@ def test_a_note_that_was_written_over(pruned):
     module._prunekit = "mine"
     with pytest.raises(PlanError, match="attribute '_prunekit' of PlainCNN is no longer what"):
         noted_plan(module)
+
+
+@pytest.mark.parametrize(("value", "fits"), [(3, True), (4, True), (5, False), (10**12, False), (0, False)])
+def test_attributes_only_shrink(value, fits):
+    """A size that grew would let a small file make a network run on anything."""
+    plan = PruningPlan((), (AttributeChange("0", "stride.0", value),))
+    module = nn.Sequential(nn.Conv2d(1, 2, 3, stride=4))
+    if fits:
+        plan.check(module)
+    else:
+        with pytest.raises(PlanError, match=r"no integer attribute 'stride\.0' that could be"):
+            plan.check(module)
+
+
+def test_the_plan_of_a_compacted_network(pruned):
+    small = pruned.compact()
+    pruned.plan.check_result(small)
+    with pytest.raises(PlanError, match=r"does not lead to the network: it keeps .* Pass the plan of this network"):
+        pruned.plan.check_result(PlainCNN())
+    with pytest.raises(PlanError, match="Got a network with no tensor of that name"):
+        pruned.plan.check_result(dense_net())
