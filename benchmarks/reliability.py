@@ -107,7 +107,7 @@ def rendered() -> str:
         "# Reliability\n",
         "What was tried to break prunekit, and what came of it. Made by `python -m benchmarks.reliability` from the",
         "files in `benchmarks/results`, which name machines and versions; what is promised is in "
-        "[SECURITY.md](../SECURITY.md).\n",
+        "`SECURITY.md` of the repository.\n",
     ]
     parts = (
         _table_of_cases(),
