@@ -1,10 +1,12 @@
 """Whole nets and fitted pruners in files: what comes back, and what is not let in."""
 
 import json
+import os
 import pickle
 import subprocess
 import sys
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -369,7 +371,8 @@ def test_nothing_is_imported_by_a_file(path, tmp_path):
         "try:\n    load_pruner(path)\nexcept UntrustedError:\n    pass\nelse:\n    raise SystemExit('was let in')\n"
         "assert 'tests.nets_skorch' not in sys.modules\n"
     )
-    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=120)
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run([sys.executable, str(script)], env=environment, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
 
 
