@@ -1,6 +1,6 @@
 """What every section of a pipeline file has in common."""
 
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from pydantic.functional_validators import ModelWrapValidatorHandler
@@ -26,6 +26,9 @@ class Section(BaseModel):
         extra="forbid", strict=True, frozen=True, allow_inf_nan=False, arbitrary_types_allowed=True
     )
 
+    also_known: ClassVar[tuple[str, ...]] = ()
+    """Keys of the file that are gone when the section is checked; for messages only."""
+
     @model_validator(mode="wrap")
     @classmethod
     def _tell_known_keys(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
@@ -33,7 +36,8 @@ class Section(BaseModel):
         try:
             return handler(data)
         except ValidationError as exc:
-            errors = [_with_known_keys(error, list(cls.model_fields)) for error in exc.errors(include_url=False)]
+            known = [*cls.model_fields, *cls.also_known]
+            errors = [_with_known_keys(error, known) for error in exc.errors(include_url=False)]
             raise ValidationError.from_exception_data(exc.title, errors) from None
 
 

@@ -87,7 +87,7 @@ def _existing_file(value: Any, info: ValidationInfo) -> Path:
     """Resolve a path against the folder of the pipeline file."""
     if not isinstance(value, str):
         raise PydanticCustomError("string_type", "must be a text")
-    path = Path((info.context or {}).get("folder", "."), value)
+    path = Path((info.context or {}).get("folder", "."), value).absolute()  # also in the file that a run writes
     if not path.is_file():
         raise PydanticCustomError("no_such_file", "there is no such file", {"looked": str(path)})
     return path

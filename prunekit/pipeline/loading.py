@@ -1,21 +1,22 @@
 """A pipeline file to a checked experiment, or to one error that lists all that is wrong with it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from prunekit.pipeline._problems import KeyPath, Problem, dotted, either, file_error, near_match, shown
+from prunekit.pipeline._assembly import assemble
+from prunekit.pipeline._places import Located
+from prunekit.pipeline._problems import KeyPath, Problem, either, file_error, near_match, shown
 from prunekit.pipeline._section import BRANCHES, UNKNOWN_KEY, UNKNOWN_NAME
-from prunekit.pipeline._yaml import Document, read_document
 from prunekit.pipeline.schema import Experiment
 
 __all__ = ["load_experiment"]
 
 
-def load_experiment(path: str | Path) -> Experiment:
+def load_experiment(path: str | Path, assignments: Sequence[str] = ()) -> Experiment:
     """
     Read and check a pipeline file.
 
@@ -23,6 +24,9 @@ def load_experiment(path: str | Path) -> Experiment:
     ----------
     path : str or Path
         A YAML file.
+    assignments : sequence of str, default=()
+        What wins over the file, each as ``"section.key=value"`` with a value as YAML writes it; what ``--set`` gives on
+        the command line.
 
     Returns
     -------
@@ -32,9 +36,10 @@ def load_experiment(path: str | Path) -> Experiment:
     Raises
     ------
     PipelineFileError
-        If anything in the file is wrong; the message lists every problem with its line, its key and what to do.
+        If anything in the file, in those that it includes or in the assignments is wrong; the message lists every
+        problem with its line, its key and what to do.
     """
-    document = read_document(path)
+    document = assemble(path, assignments)
     try:
         return Experiment.model_validate(document.content, context={"folder": document.path.parent})
     except ValidationError as exc:
@@ -42,15 +47,15 @@ def load_experiment(path: str | Path) -> Experiment:
         raise file_error(document.path, problems) from exc
 
 
-def _problem(error: ErrorDetails, document: Document) -> Problem:
+def _problem(error: ErrorDetails, document: Located) -> Problem:
     key_path: KeyPath = error["loc"]
-    if key_path and key_path[-1] in BRANCHES and key_path not in document.lines:
+    if key_path and key_path[-1] in BRANCHES and key_path not in document.places:
         key_path = key_path[:-1]
-    if error["type"] == UNKNOWN_NAME and key_path[-1] == "name" and key_path not in document.lines:
+    if error["type"] == UNKNOWN_NAME and key_path[-1] == "name" and key_path not in document.places:
         key_path = key_path[:-1]  # the short form, `optimizer: Adam`
     describe = _SENTENCES.get(error["type"], lambda ctx: f"must be right: {error['msg']}.")
     context = {**error.get("ctx", {}), "key": key_path[-1] if key_path else "", "got": error["input"]}
-    return Problem(document.line(key_path), dotted(key_path), describe(context))
+    return document.problem(key_path, describe(context))
 
 
 def _must(wanted: str) -> Callable[[dict[str, Any]], str]:

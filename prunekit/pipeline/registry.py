@@ -4,13 +4,13 @@ A file never imports anything: what it names is looked up here, and its options 
 model before anything is built.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Annotated, Any
 
 import torch
-from pydantic import Field, GetCoreSchemaHandler, ValidationInfo
+from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationInfo
 from pydantic_core import PydanticCustomError, core_schema
 
 from prunekit.pipeline import nets
@@ -189,6 +189,26 @@ class Registered:
             self._choose, serialization=core_schema.plain_serializer_function_ser_schema(_dump)
         )
 
+    def __get_pydantic_json_schema__(
+        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        """
+        Return the JSON Schema of the field: a name, or a mapping of a name and its options.
+
+        Parameters
+        ----------
+        schema : dict
+            What `__get_pydantic_core_schema__` returned; not used.
+        handler : callable
+            Makes JSON Schemas of others; not used.
+
+        Returns
+        -------
+        dict
+            The schema.
+        """
+        return {"anyOf": [one for name, entry in REGISTRY[self.kind].items() for one in _json_schemas(name, entry)]}
+
     def _choose(self, value: object, info: ValidationInfo) -> Chosen:
         """Look up ``value``, a name or a mapping of a name and its options."""
         entries = REGISTRY[self.kind]
@@ -208,3 +228,19 @@ class Registered:
 
 def _dump(chosen: Chosen) -> dict[str, Any]:
     return {"name": chosen.name, **chosen.options.model_dump(mode="json")}
+
+
+def _json_schemas(name: str, entry: Entry) -> Iterator[dict[str, Any]]:
+    """Yield the short form, where no option is required, and the mapping."""
+    options = entry.options.model_json_schema()
+    about = {"title": name, "description": entry.summary}
+    required = options.get("required", [])
+    if not required:
+        yield {**about, "const": name}
+    yield {
+        **about,
+        "type": "object",
+        "properties": {"name": {"const": name}, **options.get("properties", {})},
+        "required": ["name", *required],
+        "additionalProperties": False,
+    }

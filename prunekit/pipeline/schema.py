@@ -1,6 +1,6 @@
 """The sections of a pipeline file, as pydantic models."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, Discriminator, Field, Tag
 from pydantic_core import PydanticCustomError
@@ -103,7 +103,9 @@ class PruneSection(Section):
     target_reduction: OpenFraction = 0.5
     reduction_of: Literal["params", "macs", "filters", "memory", "latency"] = "params"
     step: Step = "cubic"
-    criterion: Annotated[str, AfterValidator(_known_criterion)] = "taylor"
+    criterion: Annotated[str, AfterValidator(_known_criterion)] = Field(
+        "taylor", json_schema_extra={"enum": list(CRITERIA)}
+    )
     score_batches: PositiveInt | None = None
     finetune_epochs: int = Field(1, ge=0)
     finetune_batches: PositiveInt | None = None
@@ -178,6 +180,8 @@ class Experiment(Section):
     outputs : OutputsSection, optional
         What is measured.
     """
+
+    also_known: ClassVar[tuple[str, ...]] = ("vars", "include")
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
     seed: int = Field(0, ge=0, lt=2**32)
