@@ -231,14 +231,15 @@ class _TerminalListener(Listener):
         self._console = console
         self._experiment = experiment
         self._bar: tqdm[Any] | None = None
-        self._accuracy = float("nan")
+        self._num_epochs, self._accuracy = 0, float("nan")
+        self._watched = "accuracy" if experiment.net.task == "classification" else "loss"
 
     def on_data(self, split: Split) -> None:
         shape = "×".join(map(str, split.input_shape))
         self._say(
             "data",
             f"{self._experiment.data.source.name}, {len(split.y_train):,} training and {len(split.y_test):,} test "
-            f"samples of {shape}, {split.num_classes} classes",
+            f"samples of {shape}, {_outputs_text(split)}",
         )
         self._bar = tqdm(
             total=self._experiment.net.max_epochs,
@@ -249,17 +250,18 @@ class _TerminalListener(Listener):
         )
 
     def on_epoch(self, epoch: int, accuracy: float) -> None:
-        self._accuracy = accuracy
+        self._num_epochs, self._accuracy = epoch, accuracy
         if self._bar is not None:
-            self._bar.set_postfix(accuracy=f"{accuracy:.4f}", refresh=False)
+            self._bar.set_postfix({self._watched: f"{accuracy:.4f}"}, refresh=False)
             self._bar.update()
 
     def on_prune(self) -> None:
         net = self._experiment.net
         self.close()
+        value = percent_text(self._accuracy, 2) if net.task == "classification" else f"{self._accuracy:.4f}"
         self._say(
             "train",
-            f"{net.module.name}, {net.max_epochs} epochs, validation accuracy {percent_text(self._accuracy, 2)}",
+            f"{net.module.name}, {self._num_epochs} epochs, validation {self._watched} {value}",
         )
 
     def on_measure(self, pruner: TaylorPruner) -> None:
@@ -279,6 +281,13 @@ class _TerminalListener(Listener):
         line.add_column(width=5)
         line.add_row(Text(what, style="bold cyan"), Text(text))
         self._console.print(line)
+
+
+def _outputs_text(split: Split) -> str:
+    """Tell how many classes or targets there are."""
+    word = "class" if split.task == "classification" else "target"
+    plural = "" if split.num_classes == 1 else "es" if word == "class" else "s"
+    return f"{split.num_classes} {word}{plural}"
 
 
 def _print_result(console: Console, result: RunResult) -> None:

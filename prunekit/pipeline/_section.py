@@ -50,7 +50,7 @@ def _with_known_keys(error: ErrorDetails, known: list[str]) -> InitErrorDetails:
     return InitErrorDetails(type=custom, loc=error["loc"], input=error["input"])
 
 
-def key_error(error_type: str, key: str, got: object, /, **context: object) -> ValidationError:
+def key_error(error_type: str, key: str | tuple[str | int, ...], got: object, /, **context: object) -> ValidationError:
     """
     Return an error about one key of a mapping, to be raised in a validator of that mapping.
 
@@ -58,8 +58,8 @@ def key_error(error_type: str, key: str, got: object, /, **context: object) -> V
     ----------
     error_type : str
         Type of the error.
-    key : str
-        The key.
+    key : str or tuple of str or int
+        The key, or the keys that lead to it.
     got : object
         Its value.
     **context : object
@@ -71,4 +71,5 @@ def key_error(error_type: str, key: str, got: object, /, **context: object) -> V
         To be raised; pydantic merges it into the errors of the sections around it.
     """
     custom = PydanticCustomError(error_type, "{message}", {"message": error_type, **context})
-    return ValidationError.from_exception_data(key, [InitErrorDetails(type=custom, loc=(key,), input=got)])
+    loc = (key,) if isinstance(key, str) else key
+    return ValidationError.from_exception_data(str(loc[-1]), [InitErrorDetails(type=custom, loc=loc, input=got)])

@@ -81,6 +81,16 @@ _SENTENCES: dict[str, Callable[[dict[str, Any]], str]] = {
     UNKNOWN_NAME: _unknown_name,
     "literal_error": _choice,
     "no_such_file": lambda ctx: f"there is no file {ctx['looked']}. Give a path relative to the pipeline file.",
+    "no_such_folder": lambda ctx: f"there is no folder {ctx['looked']}. Give a path relative to the pipeline file.",
+    "lacks_file": lambda ctx: f"the folder {ctx['got']} has no {ctx['lacking']}. Give another folder, or add it.",
+    "too_few_classes": lambda ctx: f"the folder {ctx['got']} must hold at least two folders, one for each class.",
+    "no_csv": _must("a .csv file whose first line has the names of the columns"),
+    "wrong_task": lambda ctx: (
+        f"'{ctx['got']}' is for {' and '.join(ctx['tasks'])}, but the estimator is {ctx['estimator']}. {ctx['fix']}"
+    ),
+    "indivisible": _must("a multiple of '{by}', which is {number}"),
+    "needs_momentum": lambda ctx: "'nesterov' needs a momentum. Give 'momentum' a value above 0, such as 0.9.",
+    "duplicate_name": lambda ctx: f"'{ctx['got']}' stands in the list twice. Keep one of them.",
     "name_or_mapping": _must("the name of a registered {kind}, or a mapping with the key 'name' and its options"),
     "no_npz": _must("a .npz file as numpy.savez writes it"),
     "int_type": _must("an integer"),

@@ -79,7 +79,8 @@ class TestVariables:
             ("vars: {width: 1}\nk: ${wdth}", "line 2, k: there is no variable named 'wdth'. Did you mean 'width'?"),
             ("k: ${a}", "line 1, k: there is no variable named 'a'. Define it under the key 'vars'."),
             ("vars: {a: 1}\nk: {b: ${a}}",
-             "line 2: is not valid YAML: while parsing a flow mapping, expected ',' or '}', but got '{'. Quote a '${…}' that stands within braces or brackets."),
+             "line 2: is not valid YAML: while parsing a flow mapping, expected ',' or '}', but got '{'. "
+             "Quote a '${…}' that stands within braces or brackets."),
             ("k: ${}", "line 1, k: there is no variable named ''. Define it under the key 'vars'."),
             ("vars: {a: 1}\nk: [x, '${a']",
              "line 2, k[1]: a '${' must be closed by '}'. Write '$${' for a '${' that is meant as it stands."),

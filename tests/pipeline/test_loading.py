@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from prunekit.exceptions import PipelineFileError, PrunekitError
 from prunekit.pipeline import load_experiment
 from prunekit.pipeline._yaml import MAX_BYTES, MAX_DEPTH, read_document
+from prunekit.pipeline.registry import REGISTRY
 
 VALID = """\
 name: tiny
@@ -27,6 +28,9 @@ net:
 prune:
   target_reduction: 0.6
 """
+
+
+OPTIMIZERS = f"Known: {', '.join(REGISTRY['optimizer'])}."
 
 
 @pytest.fixture
@@ -94,9 +98,9 @@ def test_valid_file(write):
          "line 7, net.module.name: there is no module named 'ConvNets'. Did you mean 'ConvNet'?"),
         ("AdamW", "adamw", "line 8, net.optimizer: there is no optimizer named 'adamw'. Did you mean 'AdamW'?"),
         ("AdamW", "Lion",
-         "line 8, net.optimizer: there is no optimizer named 'Lion'. Known: SGD, Adam, AdamW."),
+         f"line 8, net.optimizer: there is no optimizer named 'Lion'. {OPTIMIZERS}"),
         ("AdamW", "torch.optim.SGD",
-         "line 8, net.optimizer: there is no optimizer named 'torch.optim.SGD'. Known: SGD, Adam, AdamW."),
+         f"line 8, net.optimizer: there is no optimizer named 'torch.optim.SGD'. {OPTIMIZERS}"),
         ("AdamW", "3",
          "line 8, net.optimizer: must be the name of a registered optimizer, or a mapping with the key 'name' and its "
          "options. Got 3 instead."),
