@@ -106,6 +106,8 @@ def near_match(got: object, known: Sequence[str]) -> str:
     str
         "Did you mean …?" or "Known: …."
     """
+    if not known:
+        return "There is nothing that can stand here; remove it."
     word = str(got).lower()
     likeness = {name: SequenceMatcher(None, name.lower(), word).ratio() for name in known}
     best = max(likeness.values(), default=0.0)

@@ -84,7 +84,9 @@ _SENTENCES: dict[str, Callable[[dict[str, Any]], str]] = {
     "no_such_folder": lambda ctx: f"there is no folder {ctx['looked']}. Give a path relative to the pipeline file.",
     "lacks_file": lambda ctx: f"the folder {ctx['got']} has no {ctx['lacking']}. Give another folder, or add it.",
     "too_few_classes": lambda ctx: f"the folder {ctx['got']} must hold at least two folders, one for each class.",
-    "no_csv": _must("a .csv file whose first line has the names of the columns"),
+    "no_csv": lambda ctx: (
+        f"must be a .csv file whose first line has the names of the columns. Got {ctx['got']} instead."
+    ),
     "wrong_task": lambda ctx: (
         f"'{ctx['got']}' is for {' and '.join(ctx['tasks'])}, but the estimator is {ctx['estimator']}. {ctx['fix']}"
     ),
@@ -92,7 +94,7 @@ _SENTENCES: dict[str, Callable[[dict[str, Any]], str]] = {
     "needs_momentum": lambda ctx: "'nesterov' needs a momentum. Give 'momentum' a value above 0, such as 0.9.",
     "duplicate_name": lambda ctx: f"'{ctx['got']}' stands in the list twice. Keep one of them.",
     "name_or_mapping": _must("the name of a registered {kind}, or a mapping with the key 'name' and its options"),
-    "no_npz": _must("a .npz file as numpy.savez writes it"),
+    "no_npz": lambda ctx: f"must be a .npz file as numpy.savez writes it. Got {ctx['got']} instead.",
     "int_type": _must("an integer"),
     "int_from_float": _must("an integer"),
     "float_type": _must("a number"),
@@ -102,6 +104,8 @@ _SENTENCES: dict[str, Callable[[dict[str, Any]], str]] = {
     "string_pattern_mismatch": _must(
         "letters, digits, '.', '_' and '-', beginning with a letter or digit, for it names a folder"
     ),
+    "string_too_long": _must("a text of at most {max_length} characters"),
+    "string_too_short": _must("a text of at least {min_length} characters"),
     "list_type": _must("a list"),
     "model_type": _must("a mapping of keys to values"),
     "too_short": _must("a list of at least {min_length}"),
