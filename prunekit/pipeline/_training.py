@@ -14,7 +14,7 @@ from prunekit.pipeline.schema import NetSection
 
 OnEpoch = Callable[[int, float], None]
 
-_ESTIMATORS = {"NeuralNetClassifier": NeuralNetClassifier, "NeuralNetRegressor": NeuralNetRegressor}
+ESTIMATORS = {"NeuralNetClassifier": NeuralNetClassifier, "NeuralNetRegressor": NeuralNetRegressor}
 _SCHEDULER = "scheduler"
 _WATCHED = {"classification": "valid_acc", "regression": "valid_loss"}
 
@@ -42,15 +42,40 @@ def make_dense(section: NetSection, split: Split, seed: int) -> NeuralNet:
     InputError
         If the samples do not fit the network.
     """
+    net = build_net(section, split.input_shape, split.num_classes, seed).initialize()
+    _check_samples(net, split)
+    return net
+
+
+def build_net(section: NetSection, input_shape: tuple[int, ...], num_outputs: int, seed: int) -> NeuralNet:
+    """
+    Build the net without initialising it.
+
+    Parameters
+    ----------
+    section : NetSection
+        The net and how it is to be trained.
+    input_shape : tuple of int
+        Shape of one sample.
+    num_outputs : int
+        Number of classes, or of targets.
+    seed : int
+        Of the division into what is trained on and what is validated on.
+
+    Returns
+    -------
+    NeuralNet
+        The net.
+    """
     chosen = {"criterion": section.criterion, "optimizer": section.optimizer}
     callbacks = [(one.name, one.entry.target(**one.arguments)) for one in section.callbacks]
     if section.scheduler is not None:
         schedule = LRScheduler(section.scheduler.entry.target, **section.scheduler.arguments)
         callbacks.append((_SCHEDULER, schedule))
-    net = _ESTIMATORS[section.estimator](
+    return ESTIMATORS[section.estimator](
         section.module.entry.target,
-        module__input_shape=split.input_shape,
-        module__num_classes=split.num_classes,
+        module__input_shape=input_shape,
+        module__num_classes=num_outputs,
         **{f"module__{key}": value for key, value in section.module.arguments.items()},
         **{key: choice.entry.target for key, choice in chosen.items()},
         **{f"{key}__{name}": value for key, choice in chosen.items() for name, value in choice.arguments.items()},
@@ -62,9 +87,7 @@ def make_dense(section: NetSection, split: Split, seed: int) -> NeuralNet:
         callbacks=callbacks or None,
         callbacks__print_log=None,
         verbose=0,
-    ).initialize()
-    _check_samples(net, split)
-    return net
+    )
 
 
 def train_dense(net: NeuralNet, split: Split, on_epoch: OnEpoch) -> None:
