@@ -1,13 +1,17 @@
 """The ``prunekit`` command."""
 
+import json
 import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import asdict
+from itertools import groupby
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+import yaml
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -17,6 +21,8 @@ from prunekit import __version__
 from prunekit._words import STOP_REASONS, percent_text
 from prunekit.exceptions import ParameterError, PipelineFileError, PrunekitError
 from prunekit.pipeline import Experiment, Listener, RunResult, Split, load_experiment, run_experiment
+from prunekit.pipeline.json_schema import experiment_schema
+from prunekit.pipeline.listing import KINDS, registered_names
 from prunekit.pipeline.reports import report_run
 from prunekit.pipeline.tables import comparison_table, frozen_note, layer_table
 from prunekit.pruner import TaylorPruner
@@ -28,13 +34,22 @@ EXIT_USAGE = 2
 
 app = typer.Typer(
     help="Make trained PyTorch networks smaller by Taylor pruning.",
-    add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
 
 PipelineFile = Annotated[Path, typer.Argument(metavar="FILE", help="Pipeline file (YAML).", show_default=False)]
+Assignments = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Overrule a key of FILE, as in prune.target_reduction=0.7; can be given several times.",
+        show_default=False,
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def _print_version(wanted: bool) -> None:
@@ -54,6 +69,7 @@ def _prunekit(
 @app.command()
 def run(
     file: PipelineFile,
+    assignments: Assignments = None,
     out: Annotated[
         Path | None,
         typer.Option("--out", "-o", metavar="DIR", help="Output folder; runs/NAME if not given.", show_default=False),
@@ -66,7 +82,7 @@ def run(
     Example: [bold]prunekit run pipelines/digits.yaml --out runs/first[/bold]
     """
     with _errors_told():
-        experiment = load_experiment(file)
+        experiment = load_experiment(file, assignments or ())
         folder = out or Path("runs", experiment.name)
         if quiet:
             run_experiment(experiment, folder)
@@ -79,15 +95,85 @@ def run(
 
 
 @app.command()
-def validate(file: PipelineFile) -> None:
+def validate(file: PipelineFile, assignments: Assignments = None) -> None:
     """
     Check FILE without running it; every problem is told with its line.
 
     Example: [bold]prunekit validate pipelines/digits.yaml[/bold]
     """
     with _errors_told():
-        load_experiment(file)
+        load_experiment(file, assignments or ())
     typer.echo(f"{file}: valid.")
+
+
+@app.command()
+def show(file: PipelineFile, assignments: Assignments = None, as_json: AsJson = False) -> None:
+    """
+    Print FILE with its includes, variables and all defaults written out.
+
+    Example: [bold]prunekit show pipelines/digits.yaml --set prune.target_reduction=0.7[/bold]
+    """
+    with _errors_told():
+        resolved = load_experiment(file, assignments or ()).resolved()
+    if as_json:
+        typer.echo(json.dumps(resolved, indent=2, ensure_ascii=False))
+        return
+    typer.echo(yaml.safe_dump(resolved, sort_keys=False, allow_unicode=True), nl=False)
+
+
+@app.command()
+def schema(
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="FILE", help="File to write.", show_default=False)
+    ] = None,
+) -> None:
+    """
+    Print what a file may hold as JSON Schema, by which editors complete and check it.
+
+    Example: [bold]prunekit schema --out prunekit.schema.json[/bold]
+    """
+    text = f"{json.dumps(experiment_schema(), indent=2, ensure_ascii=False)}\n"
+    if out is None:
+        typer.echo(text, nl=False)
+        return
+    with _errors_told():
+        try:
+            out.write_text(text, encoding="utf-8")
+        except OSError as exc:
+            raise ParameterError(f"The file {out} cannot be written: {exc.strerror}.") from exc
+    typer.echo(f"Written to {out}")
+
+
+@app.command("list")
+def list_names(
+    kind: Annotated[
+        str | None,
+        typer.Argument(metavar="[KIND]", help=f"Of which kind: {', '.join(KINDS)}.", show_default=False),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """
+    List the names that a file may use, with a line and the options of each; those with * must be given.
+
+    Example: [bold]prunekit list optimizer[/bold]
+    """
+    with _errors_told():
+        names = registered_names(kind)
+    if as_json:
+        typer.echo(json.dumps([asdict(named) for named in names], indent=2, ensure_ascii=False))
+        return
+    console = Console(highlight=False)
+    width = max(len(named.name) for named in names)
+    for of_kind, of_one_kind in groupby(names, key=lambda named: named.kind):
+        console.print(Text(of_kind, style="bold cyan"))
+        table = Table.grid(padding=(0, 2, 0, 0))
+        table.add_column(min_width=width + 2, no_wrap=True)
+        for named in of_one_kind:
+            lines = [Text(named.summary)]
+            if named.options:
+                lines.append(Text(", ".join(named.options), style="dim"))
+            table.add_row(f"  {named.name}", Text("\n").join(lines))
+        console.print(table)
 
 
 @app.command()
@@ -145,14 +231,15 @@ class _TerminalListener(Listener):
         self._console = console
         self._experiment = experiment
         self._bar: tqdm[Any] | None = None
-        self._accuracy = float("nan")
+        self._num_epochs, self._accuracy = 0, float("nan")
+        self._watched = "accuracy" if experiment.net.task == "classification" else "loss"
 
     def on_data(self, split: Split) -> None:
         shape = "×".join(map(str, split.input_shape))
         self._say(
             "data",
             f"{self._experiment.data.source.name}, {len(split.y_train):,} training and {len(split.y_test):,} test "
-            f"samples of {shape}, {split.num_classes} classes",
+            f"samples of {shape}, {_outputs_text(split)}",
         )
         self._bar = tqdm(
             total=self._experiment.net.max_epochs,
@@ -163,17 +250,18 @@ class _TerminalListener(Listener):
         )
 
     def on_epoch(self, epoch: int, accuracy: float) -> None:
-        self._accuracy = accuracy
+        self._num_epochs, self._accuracy = epoch, accuracy
         if self._bar is not None:
-            self._bar.set_postfix(accuracy=f"{accuracy:.4f}", refresh=False)
+            self._bar.set_postfix({self._watched: f"{accuracy:.4f}"}, refresh=False)
             self._bar.update()
 
     def on_prune(self) -> None:
         net = self._experiment.net
         self.close()
+        value = percent_text(self._accuracy, 2) if net.task == "classification" else f"{self._accuracy:.4f}"
         self._say(
             "train",
-            f"{net.module.name}, {net.max_epochs} epochs, validation accuracy {percent_text(self._accuracy, 2)}",
+            f"{net.module.name}, {self._num_epochs} epochs, validation {self._watched} {value}",
         )
 
     def on_measure(self, pruner: TaylorPruner) -> None:
@@ -193,6 +281,13 @@ class _TerminalListener(Listener):
         line.add_column(width=5)
         line.add_row(Text(what, style="bold cyan"), Text(text))
         self._console.print(line)
+
+
+def _outputs_text(split: Split) -> str:
+    """Tell how many classes or targets there are."""
+    word = "class" if split.task == "classification" else "target"
+    plural = "" if split.num_classes == 1 else "es" if word == "class" else "s"
+    return f"{split.num_classes} {word}{plural}"
 
 
 def _print_result(console: Console, result: RunResult) -> None:

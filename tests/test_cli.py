@@ -8,11 +8,14 @@ import warnings
 from pathlib import Path
 
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 import prunekit.cli
 from prunekit import __version__
 from prunekit.cli import app
+from prunekit.pipeline import load_experiment
+from prunekit.pipeline.registry import REGISTRY
 
 ROOT = Path(__file__).parents[1]
 FILE = """\
@@ -129,12 +132,67 @@ def test_version(invoke):
     assert (result.exit_code, result.stdout) == (0, f"prunekit {__version__}\n")
 
 
-@pytest.mark.parametrize("arguments", [(), ("--help",), ("run", "--help"), ("validate", "--help")])
+COMMANDS = ["run", "validate", "show", "schema", "list", "report"]
+
+
+def test_set_wins_over_the_file(invoke, tmp_path):
+    result = invoke("run", "tiny.yaml", "--quiet", "--set", "prune.target_reduction=0.3", "--set", "net.max_epochs=1")
+    assert (result.exit_code, result.output) == (0, "")
+    written = yaml.safe_load((tmp_path / "runs" / "tiny" / "experiment.yaml").read_text())
+    assert (written["prune"]["target_reduction"], written["net"]["max_epochs"]) == (0.3, 1)
+
+
+@pytest.mark.parametrize("command", ["run", "validate", "show"])
+def test_wrong_set(invoke, command):
+    result = invoke(command, "tiny.yaml", "--set", "net.max_epoch=1")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == (
+        "Error: tiny.yaml: --set net.max_epoch=1: net.max_epoch: unknown key. Did you mean 'max_epochs'?\n"
+    )
+
+
+def test_show_writes_a_file_that_is_the_same(invoke, tmp_path):
+    shown = invoke("show", "tiny.yaml", "--set", "seed=5")
+    assert shown.exit_code == 0
+    (tmp_path / "shown.yaml").write_text(shown.stdout)
+    assert load_experiment(tmp_path / "shown.yaml") == load_experiment(tmp_path / "tiny.yaml", ["seed=5"])
+    as_json = invoke("show", "tiny.yaml", "--set", "seed=5", "--json")
+    assert json.loads(as_json.stdout) == load_experiment(tmp_path / "shown.yaml").resolved()
+
+
+def test_schema(invoke, tmp_path):
+    printed = invoke("schema")
+    assert json.loads(printed.stdout)["title"] == "Experiment"
+    assert invoke("schema", "--out", "schema.json").stdout == "Written to schema.json\n"
+    assert (tmp_path / "schema.json").read_text() == printed.stdout
+    refused = invoke("schema", "--out", "no/schema.json")
+    assert (refused.exit_code, refused.stderr) == (
+        2, "Error: The file no/schema.json cannot be written: No such file or directory.\n",
+    )  # fmt: skip
+
+
+def test_list(invoke):
+    everything = invoke("list")
+    assert everything.exit_code == 0
+    assert max(map(len, everything.stdout.splitlines())) <= 80
+    words = set(everything.stdout.split())
+    for kind, entries in REGISTRY.items():
+        assert {kind, *entries} <= words
+    one = json.loads(invoke("list", "source", "--json").stdout)
+    assert {item["name"] for item in one} == set(REGISTRY["source"])
+    assert next(item for item in one if item["name"] == "npz")["options"][0] == "path*"
+    wrong = invoke("list", "optimiser")
+    assert (wrong.exit_code, wrong.stderr) == (
+        2, "Error: There is no kind of names called 'optimiser'. Did you mean 'optimizer'?\n",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("arguments", [(), ("--help",), *((command, "--help") for command in COMMANDS)])
 def test_help_shows_an_example(invoke, arguments):
     result = invoke(*arguments)
     assert result.exit_code in ((0, 2) if not arguments else (0,))
     text = re.sub(r"\s+", " ", result.output)
-    assert ("Example: prunekit" in text) == (arguments in [("run", "--help"), ("validate", "--help")])
+    assert ("Example: prunekit" in text) == (arguments[:1] in [(command,) for command in COMMANDS])
     assert "Usage: " in text
 
 

@@ -1,8 +1,19 @@
 """Whole experiments as data: a YAML file is read, checked and run."""
 
 from prunekit.pipeline._data import Split
+from prunekit.pipeline.estimators import PipelineFile, dump_pipeline, load_pipeline
 from prunekit.pipeline.loading import load_experiment
 from prunekit.pipeline.runner import Listener, RunResult, run_experiment
 from prunekit.pipeline.schema import Experiment
 
-__all__ = ["Experiment", "Listener", "RunResult", "Split", "load_experiment", "run_experiment"]
+__all__ = [
+    "Experiment",
+    "Listener",
+    "PipelineFile",
+    "RunResult",
+    "Split",
+    "dump_pipeline",
+    "load_experiment",
+    "load_pipeline",
+    "run_experiment",
+]

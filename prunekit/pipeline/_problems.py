@@ -16,7 +16,7 @@ _SHORT = Repr()
 _SHORT.maxstring = _SHORT.maxother = 60
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True)
 class Problem:
     """
     One thing that is wrong.
@@ -29,16 +29,20 @@ class Problem:
         Dotted path of the key, as in ``net.module.widths[1]``; empty for the file as a whole.
     message : str
         What must be, what was got and what to do.
+    origin : str, default=""
+        Where the line is if not in the file that was asked for: an included file, or the ``--set`` of a command line.
     """
 
     line: int
     key: str
     message: str
+    origin: str = ""
 
     def __str__(self) -> str:
         """Return one line of text."""
         where = f"line {self.line}" if self.line else ""
-        return ": ".join(part for part in (", ".join(filter(None, (where, self.key))), self.message) if part)
+        parts = (self.origin, ", ".join(filter(None, (where, self.key))), self.message)
+        return ": ".join(part for part in parts if part)
 
 
 def file_error(path: Path, problems: Iterable[Problem]) -> PipelineFileError:
@@ -57,7 +61,7 @@ def file_error(path: Path, problems: Iterable[Problem]) -> PipelineFileError:
     PipelineFileError
         To be raised.
     """
-    listed = sorted(set(problems))
+    listed = sorted(set(problems), key=lambda problem: (problem.origin, problem.line, problem.key, problem.message))
     if len(listed) == 1:
         return PipelineFileError(f"{path}: {listed[0]}")
     lines = [f"  {problem}" for problem in listed[:MAX_LISTED]]
@@ -102,6 +106,8 @@ def near_match(got: object, known: Sequence[str]) -> str:
     str
         "Did you mean …?" or "Known: …."
     """
+    if not known:
+        return "There is nothing that can stand here; remove it."
     word = str(got).lower()
     likeness = {name: SequenceMatcher(None, name.lower(), word).ratio() for name in known}
     best = max(likeness.values(), default=0.0)

@@ -1,6 +1,6 @@
 """What every section of a pipeline file has in common."""
 
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from pydantic.functional_validators import ModelWrapValidatorHandler
@@ -26,6 +26,9 @@ class Section(BaseModel):
         extra="forbid", strict=True, frozen=True, allow_inf_nan=False, arbitrary_types_allowed=True
     )
 
+    also_known: ClassVar[tuple[str, ...]] = ()
+    """Keys of the file that are gone when the section is checked; for messages only."""
+
     @model_validator(mode="wrap")
     @classmethod
     def _tell_known_keys(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
@@ -33,7 +36,8 @@ class Section(BaseModel):
         try:
             return handler(data)
         except ValidationError as exc:
-            errors = [_with_known_keys(error, list(cls.model_fields)) for error in exc.errors(include_url=False)]
+            known = [*cls.model_fields, *cls.also_known]
+            errors = [_with_known_keys(error, known) for error in exc.errors(include_url=False)]
             raise ValidationError.from_exception_data(exc.title, errors) from None
 
 
@@ -46,7 +50,7 @@ def _with_known_keys(error: ErrorDetails, known: list[str]) -> InitErrorDetails:
     return InitErrorDetails(type=custom, loc=error["loc"], input=error["input"])
 
 
-def key_error(error_type: str, key: str, got: object, /, **context: object) -> ValidationError:
+def key_error(error_type: str, key: str | tuple[str | int, ...], got: object, /, **context: object) -> ValidationError:
     """
     Return an error about one key of a mapping, to be raised in a validator of that mapping.
 
@@ -54,8 +58,8 @@ def key_error(error_type: str, key: str, got: object, /, **context: object) -> V
     ----------
     error_type : str
         Type of the error.
-    key : str
-        The key.
+    key : str or tuple of str or int
+        The key, or the keys that lead to it.
     got : object
         Its value.
     **context : object
@@ -67,4 +71,5 @@ def key_error(error_type: str, key: str, got: object, /, **context: object) -> V
         To be raised; pydantic merges it into the errors of the sections around it.
     """
     custom = PydanticCustomError(error_type, "{message}", {"message": error_type, **context})
-    return ValidationError.from_exception_data(key, [InitErrorDetails(type=custom, loc=(key,), input=got)])
+    loc = (key,) if isinstance(key, str) else key
+    return ValidationError.from_exception_data(str(loc[-1]), [InitErrorDetails(type=custom, loc=loc, input=got)])

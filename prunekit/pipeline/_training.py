@@ -1,10 +1,11 @@
-"""The dense network of an experiment, as a trained skorch classifier."""
+"""The dense network of an experiment, as a trained skorch net."""
 
 from collections.abc import Callable
 
 import numpy as np
 import torch
-from skorch import NeuralNetClassifier
+from skorch import NeuralNet, NeuralNetClassifier, NeuralNetRegressor
+from skorch.callbacks import EarlyStopping, LRScheduler
 from skorch.dataset import ValidSplit
 
 from prunekit.exceptions import InputError, TrainingError
@@ -13,8 +14,12 @@ from prunekit.pipeline.schema import NetSection
 
 OnEpoch = Callable[[int, float], None]
 
+ESTIMATORS = {"NeuralNetClassifier": NeuralNetClassifier, "NeuralNetRegressor": NeuralNetRegressor}
+_SCHEDULER = "scheduler"
+_WATCHED = {"classification": "valid_acc", "regression": "valid_loss"}
 
-def make_dense(section: NetSection, split: Split, seed: int) -> NeuralNetClassifier:
+
+def make_dense(section: NetSection, split: Split, seed: int) -> NeuralNet:
     """
     Build the net, with fresh weights.
 
@@ -29,7 +34,7 @@ def make_dense(section: NetSection, split: Split, seed: int) -> NeuralNetClassif
 
     Returns
     -------
-    NeuralNetClassifier
+    NeuralNet
         The initialised net.
 
     Raises
@@ -37,11 +42,40 @@ def make_dense(section: NetSection, split: Split, seed: int) -> NeuralNetClassif
     InputError
         If the samples do not fit the network.
     """
+    net = build_net(section, split.input_shape, split.num_classes, seed).initialize()
+    _check_samples(net, split)
+    return net
+
+
+def build_net(section: NetSection, input_shape: tuple[int, ...], num_outputs: int, seed: int) -> NeuralNet:
+    """
+    Build the net without initialising it.
+
+    Parameters
+    ----------
+    section : NetSection
+        The net and how it is to be trained.
+    input_shape : tuple of int
+        Shape of one sample.
+    num_outputs : int
+        Number of classes, or of targets.
+    seed : int
+        Of the division into what is trained on and what is validated on.
+
+    Returns
+    -------
+    NeuralNet
+        The net.
+    """
     chosen = {"criterion": section.criterion, "optimizer": section.optimizer}
-    net = NeuralNetClassifier(
+    callbacks = [(one.name, one.entry.target(**one.arguments)) for one in section.callbacks]
+    if section.scheduler is not None:
+        schedule = LRScheduler(section.scheduler.entry.target, **section.scheduler.arguments)
+        callbacks.append((_SCHEDULER, schedule))
+    return ESTIMATORS[section.estimator](
         section.module.entry.target,
-        module__input_shape=split.input_shape,
-        module__num_classes=split.num_classes,
+        module__input_shape=input_shape,
+        module__num_classes=num_outputs,
         **{f"module__{key}": value for key, value in section.module.arguments.items()},
         **{key: choice.entry.target for key, choice in chosen.items()},
         **{f"{key}__{name}": value for key, choice in chosen.items() for name, value in choice.arguments.items()},
@@ -49,26 +83,26 @@ def make_dense(section: NetSection, split: Split, seed: int) -> NeuralNetClassif
         max_epochs=section.max_epochs,
         batch_size=section.batch_size,
         iterator_train__shuffle=True,
-        train_split=ValidSplit(section.validation_size, stratified=True, random_state=seed),
+        train_split=ValidSplit(section.validation_size, stratified=section.task == "classification", random_state=seed),
+        callbacks=callbacks or None,
         callbacks__print_log=None,
         verbose=0,
-    ).initialize()
-    _check_samples(net, split)
-    return net
+    )
 
 
-def train_dense(net: NeuralNetClassifier, split: Split, on_epoch: OnEpoch) -> None:
+def train_dense(net: NeuralNet, split: Split, on_epoch: OnEpoch) -> None:
     """
     Train the net on the training part of the data.
 
     Parameters
     ----------
-    net : NeuralNetClassifier
+    net : NeuralNet
         The net; it is changed.
     split : Split
         The data; the test part is not looked at.
     on_epoch : callable
-        Called after each epoch with the number of epochs done and the validation accuracy.
+        Called after each epoch with the number of epochs done and the validation accuracy; in a regression with the
+        validation loss.
 
     Raises
     ------
@@ -79,18 +113,36 @@ def train_dense(net: NeuralNetClassifier, split: Split, on_epoch: OnEpoch) -> No
     # and by fit_loop, for fit and partial_fit swallow Ctrl-C.
     net.notify("on_train_begin", X=split.X_train, y=split.y_train)
     for epoch in range(1, net.max_epochs + 1):
-        net.fit_loop(split.X_train, split.y_train, epochs=1)
+        ends_early = _train_epoch(net, split)
         last = net.history[-1]
         if not np.isfinite(last["train_loss"]):
             raise TrainingError(
                 f"The loss of the dense net must be finite. Got {last['train_loss']} in epoch {epoch} instead; "
                 f"try a smaller 'lr' than {net.lr:g}."
             )
-        on_epoch(epoch, last["valid_acc"])
+        on_epoch(epoch, last[_WATCHED[split.task]])
+        if ends_early:
+            break
     net.notify("on_train_end", X=split.X_train, y=split.y_train)
+    # Fine-tuning has learning rates and an end of its own.
+    for name, callback in list(net.callbacks or ()):
+        if isinstance(callback, (EarlyStopping, LRScheduler)):
+            net.set_params(**{f"callbacks__{name}": None})
 
 
-def _check_samples(net: NeuralNetClassifier, split: Split) -> None:
+def _train_epoch(net: NeuralNet, split: Split) -> bool:
+    """Train for an epoch, and tell whether a callback wants no more."""
+    try:
+        net.fit_loop(split.X_train, split.y_train, epochs=1)
+    except KeyboardInterrupt:  # Ctrl-C, or EarlyStopping, which counts
+        stopping = [one for _, one in net.callbacks_ if isinstance(one, EarlyStopping)]
+        if not any(one.misses_ >= one.patience for one in stopping):
+            raise
+        return True
+    return False
+
+
+def _check_samples(net: NeuralNet, split: Split) -> None:
     """Send two samples through the network before any time is spent."""
     try:
         with torch.no_grad():

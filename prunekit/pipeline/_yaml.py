@@ -16,6 +16,7 @@ from prunekit.pipeline._problems import KeyPath, Problem, dotted, file_error, sh
 
 MAX_BYTES = 256 * 1024
 MAX_DEPTH = 20
+MAX_VALUE_CHARACTERS = 10_000
 
 Value = None | bool | int | float | str | list["Value"] | dict[str, "Value"]
 
@@ -100,6 +101,41 @@ def read_document(path: str | Path) -> Document:
     return Document(path, content, reader.lines)
 
 
+def read_value(text: str) -> Value:
+    """
+    Read a single value, as of the command line.
+
+    Parameters
+    ----------
+    text : str
+        A scalar, or a list or mapping as YAML writes it on one line.
+
+    Returns
+    -------
+    object
+        Plain values.
+
+    Raises
+    ------
+    ValueError
+        If the text is no YAML, or holds what is refused here.
+    """
+    if len(text) > MAX_VALUE_CHARACTERS:
+        raise ValueError(f"must have at most {MAX_VALUE_CHARACTERS} characters.")
+    reader = _Reader()
+    try:
+        problems = list(_refused(text))
+        root = None if problems else yaml.compose(text, Loader=_Loader)
+    except yaml.MarkedYAMLError as exc:
+        raise ValueError(_syntax_problem(exc).message) from exc
+    except yaml.YAMLError as exc:
+        raise ValueError(f"is not valid YAML: {' '.join(str(exc).split())}.") from exc
+    value = None if root is None else reader.value(root, ())
+    for problem in (*problems, *reader.problems):
+        raise ValueError(problem.message)
+    return value
+
+
 def _read_text(path: Path) -> str:
     try:
         with path.open("rb") as stream:
@@ -133,8 +169,10 @@ def _syntax_problem(exc: yaml.MarkedYAMLError) -> Problem:
     if mark and begin and begin.line != mark.line:
         context += f" begun on line {begin.line + 1}"
     what = ", ".join(part for part in (context, exc.problem) if part)
-    tab = " Indent with blanks." if r"'\t'" in what else ""
-    return Problem(mark.line + 1 if mark else 0, "", f"is not valid YAML: {what}.{tab}")
+    hint = " Indent with blanks." if r"'\t'" in what else ""
+    if what.endswith("but got '{'"):
+        hint = " Quote a '${…}' that stands within braces or brackets."
+    return Problem(mark.line + 1 if mark else 0, "", f"is not valid YAML: {what}.{hint}")
 
 
 def _refused(text: str) -> Iterator[Problem]:

@@ -1,21 +1,22 @@
 """A pipeline file to a checked experiment, or to one error that lists all that is wrong with it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from prunekit.pipeline._problems import KeyPath, Problem, dotted, either, file_error, near_match, shown
+from prunekit.pipeline._assembly import assemble
+from prunekit.pipeline._places import Located
+from prunekit.pipeline._problems import KeyPath, Problem, either, file_error, near_match, shown
 from prunekit.pipeline._section import BRANCHES, UNKNOWN_KEY, UNKNOWN_NAME
-from prunekit.pipeline._yaml import Document, read_document
 from prunekit.pipeline.schema import Experiment
 
 __all__ = ["load_experiment"]
 
 
-def load_experiment(path: str | Path) -> Experiment:
+def load_experiment(path: str | Path, assignments: Sequence[str] = ()) -> Experiment:
     """
     Read and check a pipeline file.
 
@@ -23,6 +24,9 @@ def load_experiment(path: str | Path) -> Experiment:
     ----------
     path : str or Path
         A YAML file.
+    assignments : sequence of str, default=()
+        What wins over the file, each as ``"section.key=value"`` with a value as YAML writes it; what ``--set`` gives on
+        the command line.
 
     Returns
     -------
@@ -32,9 +36,10 @@ def load_experiment(path: str | Path) -> Experiment:
     Raises
     ------
     PipelineFileError
-        If anything in the file is wrong; the message lists every problem with its line, its key and what to do.
+        If anything in the file, in those that it includes or in the assignments is wrong; the message lists every
+        problem with its line, its key and what to do.
     """
-    document = read_document(path)
+    document = assemble(path, assignments)
     try:
         return Experiment.model_validate(document.content, context={"folder": document.path.parent})
     except ValidationError as exc:
@@ -42,15 +47,15 @@ def load_experiment(path: str | Path) -> Experiment:
         raise file_error(document.path, problems) from exc
 
 
-def _problem(error: ErrorDetails, document: Document) -> Problem:
+def _problem(error: ErrorDetails, document: Located) -> Problem:
     key_path: KeyPath = error["loc"]
-    if key_path and key_path[-1] in BRANCHES and key_path not in document.lines:
+    if key_path and key_path[-1] in BRANCHES and key_path not in document.places:
         key_path = key_path[:-1]
-    if error["type"] == UNKNOWN_NAME and key_path[-1] == "name" and key_path not in document.lines:
+    if error["type"] == UNKNOWN_NAME and key_path[-1] == "name" and key_path not in document.places:
         key_path = key_path[:-1]  # the short form, `optimizer: Adam`
     describe = _SENTENCES.get(error["type"], lambda ctx: f"must be right: {error['msg']}.")
     context = {**error.get("ctx", {}), "key": key_path[-1] if key_path else "", "got": error["input"]}
-    return Problem(document.line(key_path), dotted(key_path), describe(context))
+    return document.problem(key_path, describe(context))
 
 
 def _must(wanted: str) -> Callable[[dict[str, Any]], str]:
@@ -76,8 +81,20 @@ _SENTENCES: dict[str, Callable[[dict[str, Any]], str]] = {
     UNKNOWN_NAME: _unknown_name,
     "literal_error": _choice,
     "no_such_file": lambda ctx: f"there is no file {ctx['looked']}. Give a path relative to the pipeline file.",
+    "no_such_folder": lambda ctx: f"there is no folder {ctx['looked']}. Give a path relative to the pipeline file.",
+    "lacks_file": lambda ctx: f"the folder {ctx['got']} has no {ctx['lacking']}. Give another folder, or add it.",
+    "too_few_classes": lambda ctx: f"the folder {ctx['got']} must hold at least two folders, one for each class.",
+    "no_csv": lambda ctx: (
+        f"must be a .csv file whose first line has the names of the columns. Got {ctx['got']} instead."
+    ),
+    "wrong_task": lambda ctx: (
+        f"'{ctx['got']}' is for {' and '.join(ctx['tasks'])}, but the estimator is {ctx['estimator']}. {ctx['fix']}"
+    ),
+    "indivisible": _must("a multiple of '{by}', which is {number}"),
+    "needs_momentum": lambda ctx: "'nesterov' needs a momentum. Give 'momentum' a value above 0, such as 0.9.",
+    "duplicate_name": lambda ctx: f"'{ctx['got']}' stands in the list twice. Keep one of them.",
     "name_or_mapping": _must("the name of a registered {kind}, or a mapping with the key 'name' and its options"),
-    "no_npz": _must("a .npz file as numpy.savez writes it"),
+    "no_npz": lambda ctx: f"must be a .npz file as numpy.savez writes it. Got {ctx['got']} instead.",
     "int_type": _must("an integer"),
     "int_from_float": _must("an integer"),
     "float_type": _must("a number"),
@@ -87,6 +104,8 @@ _SENTENCES: dict[str, Callable[[dict[str, Any]], str]] = {
     "string_pattern_mismatch": _must(
         "letters, digits, '.', '_' and '-', beginning with a letter or digit, for it names a folder"
     ),
+    "string_too_long": _must("a text of at most {max_length} characters"),
+    "string_too_short": _must("a text of at least {min_length} characters"),
     "list_type": _must("a list"),
     "model_type": _must("a mapping of keys to values"),
     "too_short": _must("a list of at least {min_length}"),

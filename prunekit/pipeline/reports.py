@@ -67,7 +67,7 @@ def report_run(folder: str | Path, path: str | Path | None = None, title: str | 
 
 def _rebuild(experiment: Experiment, folder: Path) -> NetworkMap:
     """Return the connections of the pruned network."""
-    split = load_split(experiment.data, experiment.seed)
+    split = load_split(experiment.data, experiment.seed, experiment.net.task)
     with torch.random.fork_rng():
         dense = make_dense(experiment.net, split, experiment.seed).module_
     pruned = load(folder / "pruned.safetensors", dense).cpu()

@@ -10,14 +10,14 @@ from typing import Any
 import pandas as pd
 import torch
 from sklearn.frozen import FrozenEstimator
-from skorch import NeuralNetClassifier
+from skorch import NeuralNet
 
 from prunekit._random import seeded_rng
 from prunekit.exceptions import TargetError
 from prunekit.network import PrunableNetwork
 from prunekit.pipeline._data import Split, load_split
 from prunekit.pipeline._outputs import OutputFolder
-from prunekit.pipeline._results import Comparison, Measurement, count_correct, measure_latencies
+from prunekit.pipeline._results import Comparison, Measurement, measure_latencies, scores_of
 from prunekit.pipeline._training import make_dense, train_dense
 from prunekit.pipeline.schema import Experiment, PruneSection
 from prunekit.pruner import TaylorPruner
@@ -57,7 +57,7 @@ class Listener:
         epoch : int
             Number of epochs done.
         accuracy : float
-            On the validation part of the training data.
+            On the validation part of the training data; in a regression the loss there.
         """
 
     def on_prune(self) -> None:
@@ -141,7 +141,7 @@ def run_experiment(experiment: Experiment, folder: str | Path, listener: Listene
     """
     listener = listener or Listener()
     with OutputFolder(folder) as output, _threads(experiment.compute.threads), seeded_rng(experiment.seed):
-        split = load_split(experiment.data, experiment.seed)
+        split = load_split(experiment.data, experiment.seed, experiment.net.task)
         listener.on_data(split)
         dense = make_dense(experiment.net, split, experiment.seed)
         _check_target(experiment.prune, dense, split)
@@ -164,7 +164,9 @@ def run_experiment(experiment: Experiment, folder: str | Path, listener: Listene
         output.write_table("layers.csv", layers, "the layer table of the pruned net")
         output.write_table("history.csv", pruner.history_, "a row per iteration of pruning")
         outcome = {"reduction": pruner.reduction_, "stop_reason": pruner.stop_reason_}
-        output.write_json("metrics.json", {**outcome, **asdict(comparison)}, "both nets measured on the test data")
+        measured = {"dense": comparison.dense.written(), "pruned": comparison.pruned.written()}
+        content = {**outcome, **asdict(comparison), **measured}
+        output.write_json("metrics.json", content, "both nets measured on the test data")
         output.write_experiment(experiment)
         output.write_marker(experiment)
     return RunResult(
@@ -189,7 +191,7 @@ def _threads(number: int | None) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _check_target(section: PruneSection, dense: NeuralNetClassifier, split: Split) -> None:
+def _check_target(section: PruneSection, dense: NeuralNet, split: Split) -> None:
     """Refuse a target that the network cannot reach, before it is trained."""
     names = ("criterion", "include", "exclude", "min_channels", "round_to", "max_layer_reduction", "norms")
     constraints = {name: getattr(section, name) for name in (*names, "latency_batch_size")}
@@ -203,7 +205,7 @@ def _check_target(section: PruneSection, dense: NeuralNetClassifier, split: Spli
 
 
 def _compare(
-    nets: dict[str, NeuralNetClassifier],
+    nets: dict[str, NeuralNet],
     split: Split,
     totals: dict[str, dict[str, Any]],
     file_bytes: dict[str, int],
@@ -213,10 +215,8 @@ def _compare(
     latencies = measure_latencies(nets, split, batch_sizes)
 
     def measure(name: str, when: str) -> Measurement:
-        num_correct = count_correct(nets[name], split)
         return Measurement(
-            num_correct=num_correct,
-            test_accuracy=num_correct / len(split.y_test),
+            **scores_of(nets[name], split),
             params=totals["params"][when],
             macs=totals["macs"][when],
             filters=totals["filters"][when],

@@ -1,13 +1,14 @@
 """The sections of a pipeline file, as pydantic models."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import AfterValidator, Discriminator, Field, Tag
+from pydantic import AfterValidator, Discriminator, Field, Tag, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
 from prunekit.importance import CRITERIA
-from prunekit.pipeline._section import BRANCHES, UNKNOWN_NAME, Section
-from prunekit.pipeline.registry import Chosen, Registered
+from prunekit.pipeline._samples import Task
+from prunekit.pipeline._section import BRANCHES, UNKNOWN_NAME, Section, key_error
+from prunekit.pipeline.registry import REGISTRY, Chosen, Registered
 
 __all__ = ["ComputeSection", "DataSection", "Experiment", "NetSection", "OutputsSection", "PruneSection"]
 
@@ -39,24 +40,42 @@ class DataSection(Section):
     ----------
     source : str or mapping
         Name of a data source, with its options.
-    test_size : float, default=0.25
-        Fraction of the samples that only the final comparison sees.
+    test_size : float, default=None
+        Fraction of the samples that only the final comparison sees. None: the test part that the source comes with,
+        0.25 where it has none.
+    sample : int, default=None
+        Number of samples that are used, drawn by the seed; None: all. A test part that the source comes with is thinned
+        out in proportion.
+    reshape : list of int, default=None
+        Shape of one sample, as in ``[1, 28, 28]``; None: as the source gives it.
+    scale : {"standard", "minmax"}, default=None
+        Whether each feature of a table, each channel of images and series, is brought to mean 0 and standard deviation
+        1, or to 0 to 1, by what the training part holds.
+    target_scale : {"standard"}, default=None
+        The same for what a regression predicts. Errors are told in the units of the data anyway.
     """
 
     source: Annotated[Chosen, Registered("source")]
-    test_size: OpenFraction = 0.25
+    test_size: OpenFraction | None = None
+    sample: Annotated[int, Field(ge=2)] | None = None
+    reshape: Annotated[list[PositiveInt], Field(min_length=1, max_length=4)] | None = None
+    scale: Literal["standard", "minmax"] | None = None
+    target_scale: Literal["standard"] | None = None
 
 
 class NetSection(Section):
     """
-    The dense network and how it is trained: a skorch classifier.
+    The dense network and how it is trained: a skorch net.
 
     Parameters
     ----------
+    estimator : {"NeuralNetClassifier", "NeuralNetRegressor"}, default="NeuralNetClassifier"
+        Class of the skorch net.
     module : str or mapping
         Name of a network of the zoo, with its options.
-    criterion : str or mapping, default="CrossEntropyLoss"
-        Name of a loss, with its options.
+    criterion : str or mapping, optional
+        Name of a loss, with its options; ``CrossEntropyLoss`` for classifiers and ``MSELoss`` for regressors if it is
+        not given.
     optimizer : str or mapping, default="AdamW"
         Name of an optimizer, with its options.
     lr : float, default=0.001
@@ -67,7 +86,14 @@ class NetSection(Section):
         Samples of a mini-batch.
     validation_size : float, default=0.2
         Fraction of the training samples that accuracy is watched on, in training and in pruning.
+    scheduler : str or mapping, default=None
+        Name of a schedule of the learning rate, with its options, for the training of the dense net; fine-tuning has
+        that of ``prune``.
+    callbacks : list of str or mapping, optional
+        Names of callbacks, with their options.
     """
+
+    estimator: Literal["NeuralNetClassifier", "NeuralNetRegressor"] = "NeuralNetClassifier"
 
     module: Annotated[Chosen, Registered("module")]
     criterion: Annotated[Chosen, Registered("criterion")] = Field("CrossEntropyLoss", validate_default=True)
@@ -76,6 +102,43 @@ class NetSection(Section):
     max_epochs: PositiveInt = 10
     batch_size: PositiveInt = 64
     validation_size: OpenFraction = 0.2
+    scheduler: Annotated[Chosen, Registered("scheduler")] | None = None
+    callbacks: list[Annotated[Chosen, Registered("callback")]] = Field(default_factory=list, max_length=20)
+
+    @property
+    def task(self) -> Task:
+        """
+        What is to be learnt.
+
+        Returns
+        -------
+        {"classification", "regression"}
+            As the estimator says.
+        """
+        return "regression" if self.estimator == "NeuralNetRegressor" else "classification"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _add_criterion(cls, data: Any) -> Any:
+        if isinstance(data, dict) and data.get("estimator") == "NeuralNetRegressor":
+            return {"criterion": "MSELoss", **data}
+        return data
+
+    @model_validator(mode="after")
+    def _check_criterion(self) -> Self:
+        if self.task not in self.criterion.entry.tasks:
+            fitting = [name for name, entry in REGISTRY["criterion"].items() if self.task in entry.tasks]
+            raise self._wrong_task(self.criterion, ("criterion",), f"Known for it: {', '.join(fitting)}.")
+        if self.optimizer.arguments.get("nesterov") and not self.optimizer.arguments["momentum"]:
+            raise key_error("needs_momentum", ("optimizer", "nesterov"), True)
+        for index, chosen in enumerate(self.callbacks):
+            if chosen.name in [other.name for other in self.callbacks[:index]]:
+                raise key_error("duplicate_name", ("callbacks", index), chosen.name)
+        return self
+
+    def _wrong_task(self, chosen: Chosen, key: tuple[str, ...], fix: str) -> ValidationError:
+        tasks = list(chosen.entry.tasks)
+        return key_error("wrong_task", key, chosen.name, tasks=tasks, estimator=self.estimator, fix=fix)
 
 
 class PruneSection(Section):
@@ -103,7 +166,9 @@ class PruneSection(Section):
     target_reduction: OpenFraction = 0.5
     reduction_of: Literal["params", "macs", "filters", "memory", "latency"] = "params"
     step: Step = "cubic"
-    criterion: Annotated[str, AfterValidator(_known_criterion)] = "taylor"
+    criterion: Annotated[str, AfterValidator(_known_criterion)] = Field(
+        "taylor", json_schema_extra={"enum": list(CRITERIA)}
+    )
     score_batches: PositiveInt | None = None
     finetune_epochs: int = Field(1, ge=0)
     finetune_batches: PositiveInt | None = None
@@ -179,6 +244,8 @@ class Experiment(Section):
         What is measured.
     """
 
+    also_known: ClassVar[tuple[str, ...]] = ("vars", "include")
+
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
     seed: int = Field(0, ge=0, lt=2**32)
     data: DataSection
@@ -186,6 +253,15 @@ class Experiment(Section):
     prune: PruneSection
     compute: ComputeSection = Field(default_factory=ComputeSection)
     outputs: OutputsSection = Field(default_factory=OutputsSection)
+
+    @model_validator(mode="after")
+    def _check_task(self) -> Self:
+        source = self.data.source
+        if self.net.task not in source.entry.tasks:
+            other = "NeuralNetRegressor" if self.net.task == "classification" else "NeuralNetClassifier"
+            fix = f"Write 'estimator: {other}' under net, or name another source."
+            raise self.net._wrong_task(source, ("data", "source"), fix)
+        return self
 
     def resolved(self) -> dict[str, Any]:
         """

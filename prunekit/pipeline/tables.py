@@ -1,5 +1,7 @@
 """Tables of a run for the terminal; the numbers come ready from the runner."""
 
+from collections.abc import Iterator
+
 import pandas as pd
 from rich import box
 from rich.table import Table
@@ -89,12 +91,8 @@ def comparison_table(comparison: Comparison) -> Table:
     table.add_column("")
     for heading in ("dense", "pruned", "change"):
         table.add_column(heading, justify="right", no_wrap=True)
-    points = 100 * (pruned.test_accuracy - dense.test_accuracy)
-    table.add_row(
-        f"accuracy on {comparison.num_test} test samples",
-        *(percent_text(net.test_accuracy, 2) for net in (dense, pruned)),
-        f"{points:+.2f} points".replace("-", "−"),
-    )
+    for row in _score_rows(comparison):
+        table.add_row(*row)
     for name, before, after in (
         ("parameters", dense.params, pruned.params),
         ("multiply-adds for one sample", dense.macs, pruned.macs),
@@ -111,6 +109,20 @@ def comparison_table(comparison: Comparison) -> Table:
             change_text(1 - after_ms / before_ms),
         )
     return table
+
+
+def _score_rows(comparison: Comparison) -> Iterator[tuple[str, str, str, str]]:
+    """Yield what the nets are worth on the test data."""
+    dense, pruned, where = comparison.dense, comparison.pruned, f"on {comparison.num_test} test samples"
+    if dense.test_accuracy is not None and pruned.test_accuracy is not None:
+        points = 100 * (pruned.test_accuracy - dense.test_accuracy)
+        before, after = (percent_text(accuracy, 2) for accuracy in (dense.test_accuracy, pruned.test_accuracy))
+        yield f"accuracy {where}", before, after, f"{points:+.2f} points".replace("-", "−")
+    if dense.r2 is not None and pruned.r2 is not None:
+        yield f"R² {where}", f"{dense.r2:.4f}", f"{pruned.r2:.4f}", f"{pruned.r2 - dense.r2:+.4f}".replace("-", "−")
+    if dense.mse is not None and pruned.mse is not None:
+        change = change_text(1 - pruned.mse / dense.mse) if dense.mse else ""
+        yield "mean squared error", f"{dense.mse:.6g}", f"{pruned.mse:.6g}", change
 
 
 def _new_table(title: str) -> Table:

@@ -91,9 +91,14 @@ def _assemble(
     totals = _totals(table, dense, pruned)
     found = outcomes(history, totals["params"]["reduction"])
     facts = path_facts(history, found, str(metrics["stop_reason"]), n_iterations, resource)
-    facts[f"Accuracy on {metrics['num_test']:,} test samples"] = (
-        f"{percent_text(dense['test_accuracy'], 2)} before, {percent_text(pruned['test_accuracy'], 2)} after"
-    )
+    where = f"on {metrics['num_test']:,} test samples"
+    if "r2" in dense:
+        facts[f"R² {where}"] = f"{dense['r2']:.4f} before, {pruned['r2']:.4f} after"
+        facts[f"Mean squared error {where}"] = f"{dense['mse']:.6g} before, {pruned['mse']:.6g} after"
+    else:
+        facts[f"Accuracy {where}"] = (
+            f"{percent_text(dense['test_accuracy'], 2)} before, {percent_text(pruned['test_accuracy'], 2)} after"
+        )
     facts["File size"] = f"{bytes_text(dense['file_bytes'])} before, {bytes_text(pruned['file_bytes'])} after"
     for size, before_ms in dense["latency_ms"].items():
         facts[f"Latency, batch of {size}"] = f"{before_ms:.3f} ms before, {pruned['latency_ms'][size]:.3f} ms after"

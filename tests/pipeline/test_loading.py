@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from prunekit.exceptions import PipelineFileError, PrunekitError
 from prunekit.pipeline import load_experiment
 from prunekit.pipeline._yaml import MAX_BYTES, MAX_DEPTH, read_document
+from prunekit.pipeline.registry import REGISTRY
 
 VALID = """\
 name: tiny
@@ -27,6 +28,9 @@ net:
 prune:
   target_reduction: 0.6
 """
+
+
+OPTIMIZERS = f"Known: {', '.join(REGISTRY['optimizer'])}."
 
 
 @pytest.fixture
@@ -73,7 +77,7 @@ def test_valid_file(write):
          "2 problems.\n  line 1, prune: the key 'prune' is missing. Add it.\n"
          "  line 11, prun: unknown key. Did you mean 'prune'?"),
         ("seed: 3", "colour: 3",
-         "line 2, colour: unknown key. Known: name, seed, data, net, prune, compute, outputs."),
+         "line 2, colour: unknown key. Known: name, seed, data, net, prune, compute, outputs, vars, include."),
         ("max_epochs: 2", "epochs: 2",
          "line 10, net.epochs: unknown key. Did you mean 'max_epochs'?"),
         ("widths", "width", "line 7, net.module.width: unknown key. Did you mean 'widths'?"),
@@ -88,15 +92,15 @@ def test_valid_file(write):
         ("seed: 3", "3: 3", "line 2: a key must be a word. Got 3 instead."),
         ("seed: 3", "[a]: 3", "line 2: a key must be a word. Got a list or mapping instead."),
         ("seed: 3", "<<: {seed: 3}",
-         "line 2, <<: unknown key. Known: name, seed, data, net, prune, compute, outputs."),
+         "line 2, <<: unknown key. Known: name, seed, data, net, prune, compute, outputs, vars, include."),
         # names
         ("ConvNet", "ConvNets",
          "line 7, net.module.name: there is no module named 'ConvNets'. Did you mean 'ConvNet'?"),
         ("AdamW", "adamw", "line 8, net.optimizer: there is no optimizer named 'adamw'. Did you mean 'AdamW'?"),
         ("AdamW", "Lion",
-         "line 8, net.optimizer: there is no optimizer named 'Lion'. Known: SGD, Adam, AdamW."),
+         f"line 8, net.optimizer: there is no optimizer named 'Lion'. {OPTIMIZERS}"),
         ("AdamW", "torch.optim.SGD",
-         "line 8, net.optimizer: there is no optimizer named 'torch.optim.SGD'. Known: SGD, Adam, AdamW."),
+         f"line 8, net.optimizer: there is no optimizer named 'torch.optim.SGD'. {OPTIMIZERS}"),
         ("AdamW", "3",
          "line 8, net.optimizer: must be the name of a registered optimizer, or a mapping with the key 'name' and its "
          "options. Got 3 instead."),
@@ -365,6 +369,11 @@ PIECES = [
     "---",
     "...",
     "%YAML 1.1",
+    "${",
+    "${a}",
+    "vars: {a: 1}",
+    "vars: {a: '${a}'}",
+    "include: damaged.yaml",
 ]
 PIECES += [": ", "\n", "\n  ", "\t", "'", '"', "#", "null", "0x", "1e999", ".nan", "-0", "\x00", "\u2028", "\ud7ff"]
 

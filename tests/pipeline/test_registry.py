@@ -6,12 +6,25 @@ import pytest
 import torch
 from torch import nn
 
-from prunekit import TaylorPruner
+from prunekit import PrunableNetwork, TaylorPruner
 from prunekit.pipeline.registry import REGISTRY
 from prunekit.pipeline.schema import PruneSection
 
 ENTRIES = [(kind, name) for kind, entries in REGISTRY.items() for name in entries]
-FROM_THE_RUN = {"module": {"input_shape", "num_classes"}, "optimizer": {"params", "lr"}}
+FROM_THE_RUN = {
+    "source": {"task"},
+    "module": {"input_shape", "num_classes"},
+    "optimizer": {"params", "lr"},
+    "scheduler": {"optimizer"},
+}
+REQUIRED = {
+    "milestones": [3],
+    "step_size": 2,
+    "gamma": 0.9,
+    "T_max": 4,
+    "T_0": 2,
+    "scoring": "accuracy",
+}
 
 
 def defaults(target):
@@ -32,7 +45,9 @@ def test_options_are_arguments(kind, name):
 def test_defaults_are_those_of_the_target(kind, name):
     entry = REGISTRY[kind][name]
     theirs = defaults(entry.target)
-    for key, value in entry.options().model_dump().items():
+    fields = {key: field for key, field in entry.options.model_fields.items() if not field.is_required()}
+    for key, field in fields.items():
+        value = field.get_default()
         assert value == (list(theirs[key]) if isinstance(theirs[key], tuple) else theirs[key]), key
 
 
@@ -51,8 +66,13 @@ def test_prune_section_is_the_pruner():
     assert set(theirs) - set(ours) == left_out & set(theirs)
 
 
-@pytest.mark.parametrize("name", REGISTRY["module"])
-@pytest.mark.parametrize("shape", [(1, 8, 8), (3, 16, 12)])
+SHAPES = {"ConvNet1d": [(1, 8), (3, 21)]}
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [(name, shape) for name in REGISTRY["module"] for shape in SHAPES.get(name, [(1, 8, 8), (3, 16, 12)])],
+)
 def test_modules_give_logits(name, shape):
     module = REGISTRY["module"][name].target(shape, 7)
     logits = module(torch.zeros(2, *shape))
@@ -63,3 +83,31 @@ def test_optimizers_take_their_options():
     for entry in REGISTRY["optimizer"].values():
         optimizer = entry.target([nn.Parameter(torch.zeros(1))], lr=0.1, **entry.options().model_dump())
         assert isinstance(optimizer, torch.optim.Optimizer)
+
+
+@pytest.mark.parametrize(("kind", "name"), [one for one in ENTRIES if one[0] in ("scheduler", "callback", "criterion")])
+def test_what_is_built_takes_its_options(kind, name):
+    entry = REGISTRY[kind][name]
+    required = {key: REQUIRED[key] for key, field in entry.options.model_fields.items() if field.is_required()}
+    options = entry.options(**required).model_dump()
+    if kind == "scheduler":
+        optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1)
+        assert isinstance(entry.target(optimizer, **options), torch.optim.lr_scheduler.LRScheduler)
+    else:
+        assert entry.target(**options)
+
+
+@pytest.mark.parametrize(("kind", "name"), [one for one in ENTRIES if one[0] in ("optimizer", "criterion")])
+def test_what_takes_numbers_takes_those_that_torch_has(kind, name):
+    """Every number of the class that is no switch of its implementation can be given."""
+    switches = {"foreach", "maximize", "capturable", "differentiable", "fused", "decoupled_weight_decay"}
+    switches |= {"params", "lr", "weight", "size_average", "reduce", "reduction", "ignore_index"}
+    entry = REGISTRY[kind][name]
+    assert set(entry.options.model_fields) == set(inspect.signature(entry.target).parameters) - switches
+
+
+@pytest.mark.parametrize("name", REGISTRY["module"])
+def test_modules_can_be_pruned(name):
+    shape = SHAPES.get(name, [(1, 8, 8)])[0]
+    network = PrunableNetwork(REGISTRY["module"][name].target(shape, 3), torch.zeros(2, *shape))
+    assert network.max_reduction("params") > 0.4

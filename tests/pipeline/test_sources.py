@@ -1,12 +1,15 @@
 """Data sources and their division."""
 
 import numpy as np
+import pandas as pd
 import pytest
+from pydantic import ValidationError
 
-from prunekit.exceptions import InputError
+from prunekit.exceptions import InputError, MissingDependencyError
 from prunekit.pipeline._data import load_split
 from prunekit.pipeline._sources import load_digits, load_npz
 from prunekit.pipeline.schema import DataSection
+from tests.pipeline.images import write_cifar10, write_idx
 
 
 @pytest.fixture
@@ -15,13 +18,14 @@ def npz(tmp_path):
 
     def read(X, y):
         np.savez(tmp_path / "data.npz", X=X, y=y)
-        return load_npz(tmp_path / "data.npz", "X", "y")
+        samples = load_npz(tmp_path / "data.npz", "X", "y")
+        return samples.X, samples.y
 
     return read
 
 
 def test_digits():
-    X, y = load_digits()
+    X, y = load_digits().X, load_digits().y
     assert X.shape == (1797, 1, 8, 8)
     assert X.dtype == np.float32
     assert (X.min(), X.max()) == (0, 1)
@@ -73,3 +77,219 @@ def test_too_few_samples(tmp_path):
     section = DataSection.model_validate({"source": source}, context={"folder": tmp_path})
     with pytest.raises(InputError, match="The 'test_size' key of data must leave samples of every class on both sides"):
         load_split(section, 0)
+
+
+def split_of(folder, seed=0, task="classification", **data):
+    """Return the division of what a file in a folder says."""
+    section = DataSection.model_validate(data, context={"folder": folder})
+    return load_split(section, seed, task)
+
+
+@pytest.mark.parametrize(
+    ("name", "task", "shape", "num_classes"),
+    [
+        ("iris", "classification", (4,), 3),
+        ("wine", "classification", (13,), 3),
+        ("breast_cancer", "classification", (30,), 2),
+        ("diabetes", "regression", (10,), 1),
+    ],
+)
+def test_tables_of_scikit_learn(tmp_path, name, task, shape, num_classes):
+    split = split_of(tmp_path, task=task, source=name)
+    assert (split.input_shape, split.num_classes, split.task) == (shape, num_classes, task)
+    assert split.X_train.dtype == np.float32
+    assert split.y_train.dtype == (np.int64 if task == "classification" else np.float32)
+    assert len(split.y_test) == pytest.approx((len(split.y_train) + len(split.y_test)) / 4, abs=1)
+
+
+class TestOptions:
+    """What is done with the samples of any source."""
+
+    def test_sample_is_stratified_and_seeded(self, tmp_path):
+        first, again, other = (split_of(tmp_path, seed, source="digits", sample=400) for seed in (0, 0, 1))
+        assert len(first.y_train) == 300
+        assert len(first.y_test) == 100
+        assert np.bincount(np.concatenate([first.y_train, first.y_test])).min() >= 38
+        assert np.array_equal(first.X_train, again.X_train)
+        assert not np.array_equal(first.X_train, other.X_train)
+
+    def test_sample_of_more_is_all(self, tmp_path):
+        split = split_of(tmp_path, source="iris", sample=10_000)
+        assert len(split.y_train) + len(split.y_test) == 150
+
+    def test_sample_without_a_class(self, tmp_path):
+        with pytest.raises(InputError, match=r"The 'sample' key of data must leave .* every class\. Got 5 of 1797"):
+            split_of(tmp_path, source="digits", sample=5)
+
+    def test_reshape(self, tmp_path):
+        assert split_of(tmp_path, source="digits", reshape=[8, 8]).input_shape == (8, 8)
+        with pytest.raises(InputError, match=r"'reshape' key of data must keep .* 64 in shape \(1, 8, 8\)\. Got \[7\]"):
+            split_of(tmp_path, source="digits", reshape=[7])
+
+    def test_standard_scale_is_of_the_training_part(self, tmp_path):
+        split = split_of(tmp_path, source="wine", scale="standard")
+        assert np.allclose(split.X_train.mean(axis=0), 0, atol=1e-5)
+        assert np.allclose(split.X_train.std(axis=0), 1, atol=1e-5)
+        assert not np.allclose(split.X_test.mean(axis=0), 0, atol=1e-3)
+
+    def test_images_are_scaled_by_channel(self, tmp_path):
+        X = np.random.default_rng(0).normal([[[[1]], [[50]]]], 2, size=(40, 2, 3, 3))
+        np.savez(tmp_path / "data.npz", X=X, y=np.arange(40) % 2)
+        source = {"name": "npz", "path": "data.npz"}
+        split = split_of(tmp_path, source=source, scale="minmax")
+        assert split.X_train.min(axis=(0, 2, 3)) == pytest.approx([0, 0])
+        assert split.X_train.max(axis=(0, 2, 3)) == pytest.approx([1, 1])
+
+    def test_constant_features_stay_finite(self, tmp_path):
+        np.savez(tmp_path / "data.npz", X=np.ones((8, 2)), y=np.arange(8) % 2)
+        for scale in ("standard", "minmax"):
+            split = split_of(tmp_path, source={"name": "npz", "path": "data.npz"}, scale=scale)
+            assert np.array_equal(split.X_train, np.zeros_like(split.X_train))
+
+    def test_targets_are_scaled_by_the_training_part(self, tmp_path):
+        plain, scaled = (
+            split_of(tmp_path, task="regression", source="diabetes", target_scale=scale) for scale in (None, "standard")
+        )
+        assert (plain.target_std, scaled.y_train.std()) == (1, pytest.approx(1, abs=1e-5))
+        assert scaled.target_std == pytest.approx(plain.y_train.std(), rel=1e-5)
+        back = scaled.y_test * scaled.target_std + plain.y_train.mean()
+        assert np.allclose(back, plain.y_test, rtol=1e-3)
+
+
+class TestTables:
+    """Columns of files."""
+
+    @pytest.fixture
+    def table(self):
+        rng = np.random.default_rng(0)
+        return pd.DataFrame({"a": rng.normal(size=40), "b": range(40), "kind": ["cat", "dog"] * 20, "t": 0.5})
+
+    def write(self, folder, table):
+        table.to_csv(folder / "data.csv", index=False)
+        return {"name": "csv", "path": "data.csv"}
+
+    def test_words_are_classes_in_their_order(self, tmp_path, table):
+        source = self.write(tmp_path, table) | {"target": "kind"}
+        split = split_of(tmp_path, source=source)
+        assert split.input_shape == (3,)
+        both = np.concatenate([split.X_train, split.X_test])[:, 1] % 2
+        assert np.array_equal(both, np.concatenate([split.y_train, split.y_test]))
+
+    def test_features_and_numbers_as_classes(self, tmp_path, table):
+        source = self.write(tmp_path, table.assign(kind=[3, 7] * 20)) | {"target": "kind", "features": ["b"]}
+        split = split_of(tmp_path, source=source)
+        assert (split.input_shape, split.num_classes) == ((1,), 2)
+
+    def test_regression(self, tmp_path, table):
+        source = self.write(tmp_path, table) | {"target": "a", "features": ["b", "t"]}
+        assert split_of(tmp_path, task="regression", source=source).y_train.shape == (30, 1)
+
+    def test_separator(self, tmp_path, table):
+        table.to_csv(tmp_path / "data.csv", index=False, sep=";")
+        source = {"name": "csv", "path": "data.csv", "target": "kind", "separator": ";"}
+        assert split_of(tmp_path, source=source).input_shape == (3,)
+
+    @pytest.mark.parametrize(
+        ("change", "target", "message"),
+        [
+            ({"word": "x"}, "kind", "The column 'word' of .* must hold numbers. Got .* encode it, or leave it out"),
+            ({"b": np.nan}, "kind", "The column 'b' of .* must have no empty cells. Fill them or remove the rows."),
+            ({"kind": 0.5}, "kind", "must hold one class number for each of the 40 samples. Got float64"),
+            ({"kind": "cat"}, "kind", "must hold the classes 0, 1, … without gaps, at least two. Got 0 instead."),
+        ],
+    )
+    def test_tables_that_hold_something_else(self, tmp_path, table, change, target, message):
+        source = self.write(tmp_path, table.assign(**change)) | {"target": target}
+        with pytest.raises(InputError, match=message):
+            split_of(tmp_path, source=source)
+
+    def test_parquet(self, tmp_path, table):
+        source = {"name": "parquet", "path": "data.parquet", "target": "kind", "features": ["a", "b"]}
+        try:
+            table.to_parquet(tmp_path / "data.parquet")
+        except ImportError:
+            (tmp_path / "data.parquet").touch()
+            with pytest.raises(MissingDependencyError, match="Parquet files need pyarrow: pip install pyarrow"):
+                split_of(tmp_path, source=source)
+        else:
+            assert split_of(tmp_path, source=source).input_shape == (2,)
+
+
+class TestFolders:
+    """Images in folders."""
+
+    @pytest.mark.parametrize("pack", [False, True])
+    def test_idx_keeps_its_test_part(self, tmp_path, pack):
+        write_idx(tmp_path, pack=pack, n_train=30, n_test=10, shape=(6, 5))
+        split = split_of(tmp_path, source={"name": "idx", "path": "."})
+        assert (split.X_train.shape, split.X_test.shape) == ((30, 1, 6, 5), (10, 1, 6, 5))
+        assert 0 <= split.X_train.min() < split.X_train.max() <= 1
+        assert np.array_equal(split.y_test, np.arange(10) % 2)
+
+    def test_test_part_is_thinned_out_in_proportion(self, tmp_path):
+        write_idx(tmp_path)
+        split = split_of(tmp_path, source={"name": "idx", "path": "."}, sample=20)
+        assert (len(split.y_train), len(split.y_test)) == (15, 5)
+
+    def test_test_size_divides_anew(self, tmp_path):
+        write_idx(tmp_path)
+        split = split_of(tmp_path, source={"name": "idx", "path": "."}, test_size=0.5)
+        assert (len(split.y_train), len(split.y_test)) == (40, 40)
+
+    @pytest.mark.parametrize("pack", [False, True])
+    @pytest.mark.parametrize(
+        "change",
+        [
+            lambda content: b"",
+            lambda content: content[:7],
+            lambda content: content[:-1],
+            lambda content: content + b"x",
+            lambda content: b"\0\0\7\3" + content[4:],
+            lambda content: content[:4] + b"\xff" * 12 + content[16:],
+        ],
+        ids=["empty", "header", "short", "long", "magic", "huge"],
+    )
+    def test_damaged_idx(self, tmp_path, pack, change):
+        def damage(name, content):
+            return change(content) if name.startswith("train-images") else content
+
+        write_idx(tmp_path, pack=pack, change=damage)
+        with pytest.raises(InputError, match=r"The file .*train-images-idx3-ubyte(.gz)? must be .* idx format"):
+            split_of(tmp_path, source={"name": "idx", "path": "."})
+
+    def test_no_gzip(self, tmp_path):
+        write_idx(tmp_path)
+        (tmp_path / "t10k-labels-idx1-ubyte").rename(tmp_path / "t10k-labels-idx1-ubyte.gz")
+        with pytest.raises(InputError, match=r"must be readable in the idx format\. BadGzipFile"):
+            split_of(tmp_path, source={"name": "idx", "path": "."})
+
+    def test_cifar10(self, tmp_path):
+        pixels = write_cifar10(tmp_path, 4)
+        split = split_of(tmp_path, source={"name": "cifar10", "path": "."})
+        assert np.allclose(split.X_train[4:8] * 255, pixels["data_batch_2"])
+        assert np.allclose(split.X_test * 255, pixels["test_batch"])
+        (tmp_path / "test_lables.json").write_text('[0, 1, "x"]')
+        with pytest.raises(InputError, match=r"test_lables\.json must be a list of class numbers"):
+            split_of(tmp_path, source={"name": "cifar10", "path": "."})
+        (tmp_path / "test_batch.png").write_text("no image")
+        with pytest.raises(InputError, match=r"test_batch.png must be an image. UnidentifiedImageError"):
+            split_of(tmp_path, source={"name": "cifar10", "path": "."})
+
+    @pytest.mark.parametrize(("color", "channels"), [(True, 3), (False, 1)])
+    def test_image_folder(self, tmp_path, color, channels):
+        image = pytest.importorskip("PIL.Image")
+        for folder, grey in (("b", 255), ("a", 0)):
+            (tmp_path / folder).mkdir()
+            for number in range(6):
+                image.new("RGB", (10 + number, 12), (grey,) * 3).save(tmp_path / folder / f"{number}.png")
+            (tmp_path / folder / "notes.txt").touch()
+        source = {"name": "image_folder", "path": ".", "size": [4, 5], "color": color}
+        split = split_of(tmp_path, source=source)
+        assert split.input_shape == (channels, 4, 5)
+        assert np.array_equal(split.X_train.reshape(len(split.y_train), -1).mean(axis=1), split.y_train)
+
+    @pytest.mark.parametrize("source", ["idx", "cifar10", "image_folder"])
+    def test_empty_folder(self, tmp_path, source):
+        options = {"size": [4, 4]} if source == "image_folder" else {}
+        with pytest.raises(ValidationError):
+            split_of(tmp_path, source={"name": source, "path": ".", **options})

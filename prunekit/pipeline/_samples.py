@@ -1,0 +1,153 @@
+"""What a data source gives, and the checks that all of them share."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BeforeValidator, ValidationInfo
+from pydantic_core import PydanticCustomError
+
+from prunekit.exceptions import InputError
+
+Task = Literal["classification", "regression"]
+
+
+@dataclass(frozen=True)
+class Samples:
+    """
+    Samples with their classes or targets.
+
+    Parameters
+    ----------
+    X : ndarray of shape (samples, ``*shape``)
+        Samples as float32.
+    y : ndarray
+        Classes as int64, (samples,); or targets as float32, (samples, targets).
+    num_test : int, default=0
+        How many at the end are the test part that the data come with.
+    """
+
+    X: NDArray[np.float32]
+    y: NDArray[Any]
+    num_test: int = 0
+
+
+def as_samples(X: NDArray[Any], what: str) -> NDArray[np.float32]:
+    """
+    Check samples.
+
+    Parameters
+    ----------
+    X : ndarray
+        What the source holds.
+    what : str
+        How a message calls it.
+
+    Returns
+    -------
+    ndarray of shape (samples, ``*shape``)
+        The same as float32.
+
+    Raises
+    ------
+    InputError
+        If they are no finite real numbers in at least two dimensions.
+    """
+    if X.ndim < 2 or not np.issubdtype(X.dtype, np.number) or np.iscomplexobj(X):
+        raise InputError(
+            f"{what} must hold real numbers in at least 2 dimensions, (samples, *shape). "
+            f"Got {X.dtype} of shape {X.shape} instead."
+        )
+    samples = X.astype(np.float32)
+    if not np.isfinite(samples).all():
+        raise InputError(f"{what} must be finite. Got NaN or infinity instead.")
+    return samples
+
+
+def as_targets(y: NDArray[Any], num_samples: int, task: Task, what: str) -> NDArray[Any]:
+    """
+    Check classes or targets.
+
+    Parameters
+    ----------
+    y : ndarray
+        What the source holds.
+    num_samples : int
+        Number of samples.
+    task : {"classification", "regression"}
+        What is to be learnt.
+    what : str
+        How a message calls it.
+
+    Returns
+    -------
+    ndarray
+        Classes as int64, (samples,); or targets as float32, (samples, targets).
+
+    Raises
+    ------
+    InputError
+        If they are something else, or not one for each sample.
+    """
+    return _TARGETS[task](y, num_samples, what)
+
+
+def _classes(y: NDArray[Any], num_samples: int, what: str) -> NDArray[Any]:
+    if y.shape != (num_samples,) or not np.issubdtype(y.dtype, np.integer):
+        raise InputError(
+            f"{what} must hold one class number for each of the {num_samples} samples. "
+            f"Got {y.dtype} of shape {y.shape} instead."
+        )
+    found = np.unique(y)
+    if len(found) < 2 or not np.array_equal(found, np.arange(len(found))):
+        raise InputError(
+            f"{what} must hold the classes 0, 1, … without gaps, at least two. "
+            f"Got {', '.join(map(str, found[:10]))}{', …' if len(found) > 10 else ''} instead."
+        )
+    return y.astype(np.int64)
+
+
+def _numbers(y: NDArray[Any], num_samples: int, what: str) -> NDArray[Any]:
+    is_real = np.issubdtype(y.dtype, np.number) and not np.iscomplexobj(y)
+    if not is_real or y.ndim not in (1, 2) or len(y) != num_samples or not y.size:
+        raise InputError(
+            f"{what} must hold real numbers for each of the {num_samples} samples, (samples,) or (samples, targets). "
+            f"Got {y.dtype} of shape {y.shape} instead."
+        )
+    targets = y.astype(np.float32).reshape(num_samples, -1)
+    if not np.isfinite(targets).all():
+        raise InputError(f"{what} must be finite. Got NaN or infinity instead.")
+    return targets
+
+
+_TARGETS = {"classification": _classes, "regression": _numbers}
+
+
+def _path(value: Any, info: ValidationInfo) -> Path:
+    """Resolve a path against the folder of the pipeline file."""
+    if not isinstance(value, str):
+        raise PydanticCustomError("string_type", "must be a text")
+    if "\0" in value:
+        raise PydanticCustomError("no_such_file", "there is no such file", {"looked": "of that name"})
+    # Absolute, so that the file that a run writes into another folder still finds it.
+    return Path((info.context or {}).get("folder", "."), value).absolute()
+
+
+def _existing_file(value: Any, info: ValidationInfo) -> Path:
+    path = _path(value, info)
+    if not path.is_file():
+        raise PydanticCustomError("no_such_file", "there is no such file", {"looked": str(path)})
+    return path
+
+
+def _existing_folder(value: Any, info: ValidationInfo) -> Path:
+    path = _path(value, info)
+    if not path.is_dir():
+        raise PydanticCustomError("no_such_folder", "there is no such folder", {"looked": str(path)})
+    return path
+
+
+ExistingFile = Annotated[Path, BeforeValidator(_existing_file)]
+ExistingFolder = Annotated[Path, BeforeValidator(_existing_folder)]

@@ -1,0 +1,183 @@
+"""Files that are wrong in every way that a section can be: each message names file, line, key and what to do.
+
+How YAML itself, types and ranges go wrong is in ``test_loading.py``, variables and included files in
+``test_assembly.py``.
+"""
+
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from prunekit.exceptions import PipelineFileError
+from prunekit.pipeline import load_experiment
+
+FILE = """\
+name: broken
+data:
+  source: digits
+  scale: standard
+net:
+  module: {name: MLP, widths: [8, 8]}
+  criterion: CrossEntropyLoss
+  optimizer: {name: SGD, momentum: 0.9}
+  scheduler: {name: StepLR, step_size: 2}
+  callbacks:
+    - EarlyStopping
+    - {name: GradientNormClipping, gradient_clip_value: 1}
+  max_epochs: 5
+prune:
+  target_reduction: 0.5
+outputs:
+  latency_batch_sizes: [1]
+"""
+CASES = [
+    # data
+    ("source: digits", "source: diabetes", "line 3, data.source: 'diabetes' is for regression, but the estimator is "
+     "NeuralNetClassifier. Write 'estimator: NeuralNetRegressor' under net, or name another source."),
+    ("source: digits", "source: mnist", "line 3, data.source: there is no source named 'mnist'. Known: digits, iris, "
+     "wine, breast_cancer, diabetes, npz, csv, parquet, idx, cifar10, image_folder."),
+    ("source: digits", "source: breast-cancer",
+     "line 3, data.source: there is no source named 'breast-cancer'. Did you mean 'breast_cancer'?"),
+    ("source: digits", "source: {name: iris, path: x}", "line 3, data.source.path: unknown key. There is nothing that "
+     "can stand here; remove it."),
+    ("source: digits", "sources: digits", "2 problems.\n  line 2, data.source: the key 'source' is missing. Add it.\n"
+     "  line 3, data.sources: unknown key. Did you mean 'source'?"),
+    ("source: digits", "source: [digits]", "line 3, data.source: must be the name of a registered source, or a mapping "
+     "with the key 'name' and its options. Got ['digits'] instead."),
+    ("scale: standard", "scale: standardize", "line 4, data.scale: must be 'standard' or 'minmax'. "
+     "Got 'standardize' instead. Did you mean 'standard'?"),
+    ("scale: standard", "scale: 255", "line 4, data.scale: must be 'standard' or 'minmax'. Got 255 instead."),
+    ("scale: standard", "sample: 1", "line 4, data.sample: must be at least 2. Got 1 instead."),
+    ("scale: standard", "sample: 0.5", "line 4, data.sample: must be an integer. Got 0.5 instead."),
+    ("scale: standard", "reshape: 64", "line 4, data.reshape: must be a list. Got 64 instead."),
+    ("scale: standard", "reshape: []", "line 4, data.reshape: must be a list of at least 1. Got [] instead."),
+    ("scale: standard", "reshape: [1, 0]", "line 4, data.reshape[1]: must be at least 1. Got 0 instead."),
+    ("scale: standard", "test_size: 1", "line 4, data.test_size: must be less than 1. Got 1 instead."),
+    ("scale: standard", "dtype: float64", "line 4, data.dtype: unknown key. Known: source, test_size, sample, reshape, "
+     "scale, target_scale."),
+    # files and folders
+    ("source: digits", "source: {name: csv, path: table.csv}",
+     "line 3, data.source.target: the key 'target' is missing. Add it."),
+    ("source: digits", "source: {name: csv, path: tables.csv, target: kind}", "line 3, data.source.path: there is no "
+     "file DIR/tables.csv. Give a path relative to the pipeline file."),
+    ("source: digits", "source: {name: csv, path: table.csv, target: kid}",
+     "line 3, data.source.target: there is no column named 'kid'. Did you mean 'kind'?"),
+    ("source: digits", "source: {name: csv, path: table.csv, target: kind, features: [a, c]}",
+     "line 3, data.source.features: there is no column named 'c'. Known: a, b, kind."),
+    ("source: digits", "source: {name: csv, path: table.csv, target: kind, separator: ', '}",
+     "line 3, data.source.separator: must be a text of at most 1 characters. Got ', ' instead."),
+    ("source: digits", "source: {name: csv, path: empty, target: kind}", "line 3, data.source.path: must be a .csv "
+     "file whose first line has the names of the columns. Got DIR/empty instead."),
+    ("source: digits", "source: {name: npz, path: empty}", "line 3, data.source.path: must be a .npz file as "
+     "numpy.savez writes it. Got DIR/empty instead."),
+    ("source: digits", "source: {name: npz, path: arrays.npz, y: labels}",
+     "line 3, data.source.y: there is no array named 'labels'. Known: X, y."),
+    ("source: digits", "source: {name: parquet, path: arrays.parquet, target: y}", "line 3, data.source.path: there is "
+     "no file DIR/arrays.parquet. Give a path relative to the pipeline file."),
+    ("source: digits", "source: {name: idx, path: fashion}", "line 3, data.source.path: there is no folder "
+     "DIR/fashion. Give a path relative to the pipeline file."),
+    ("source: digits", "source: {name: idx, path: images}", "line 3, data.source.path: the folder DIR/images has no "
+     "train-images-idx3-ubyte. Give another folder, or add it."),
+    ("source: digits", "source: {name: cifar10, path: images}", "line 3, data.source.path: the folder DIR/images has "
+     "no data_batch_1.png. Give another folder, or add it."),
+    ("source: digits", "source: {name: image_folder, path: images, size: [8, 8]}", "line 3, data.source.path: the "
+     "folder DIR/images must hold at least two folders, one for each class."),
+    ("source: digits", "source: {name: image_folder, path: images, size: [8]}",
+     "line 3, data.source.size: must be a list of at least 2. Got [8] instead."),
+    ("source: digits", "source: {name: idx, path: 3}", "line 3, data.source.path: must be a text. Got 3 instead."),
+    ("source: digits", 'source: {name: npz, path: "a\\0b"}', "line 3, data.source.path: there is no file of that name. "
+     "Give a path relative to the pipeline file."),
+    # net
+    ("max_epochs: 5", "estimator: NeuralNetRegressor", "line 7, net.criterion: 'CrossEntropyLoss' is for "
+     "classification, but the estimator is NeuralNetRegressor. Known for it: MSELoss, L1Loss, SmoothL1Loss, "
+     "HuberLoss."),
+    ("max_epochs: 5", "estimator: NeuralNet", "line 13, net.estimator: must be 'NeuralNetClassifier' or "
+     "'NeuralNetRegressor'. Got 'NeuralNet' instead. Did you mean 'NeuralNetClassifier' or "
+     "'NeuralNetRegressor'?"),
+    ("criterion: CrossEntropyLoss", "criterion: MSELoss", "line 7, net.criterion: 'MSELoss' is for regression, but the "
+     "estimator is NeuralNetClassifier. Known for it: CrossEntropyLoss, MultiMarginLoss."),
+    ("criterion: CrossEntropyLoss", "criterion: NLLLoss",
+     "line 7, net.criterion: there is no criterion named 'NLLLoss'. Did you mean 'L1Loss'?"),
+    ("criterion: CrossEntropyLoss", "criterion: {name: MultiMarginLoss, p: 3}",
+     "line 7, net.criterion.p: must be at most 2. Got 3 instead."),
+    ("criterion: CrossEntropyLoss", "criterion: {name: CrossEntropyLoss, weight: [1, 2]}",
+     "line 7, net.criterion.weight: unknown key. Known: label_smoothing."),
+    ("name: MLP, widths: [8, 8]", "name: ViT, width: 30", "line 6, net.module.width: must be a multiple of "
+     "'num_heads', which is 4. Got 30 instead."),
+    ("name: MLP, widths: [8, 8]", "name: ViT, heads: 2", "line 6, net.module.heads: unknown key. "),
+    ("name: MLP, widths: [8, 8]", "name: VGG", "line 6, net.module.name: there is no module named 'VGG'. Known: "
+     "ConvNet, ResNet, MobileNet, ViT, ConvNet1d, MLP."),
+    ("momentum: 0.9", "momentum: -1", "line 8, net.optimizer.momentum: must be at least 0. Got -1 instead."),
+    ("momentum: 0.9", "nesterov: true", "line 8, net.optimizer.nesterov: 'nesterov' needs a momentum. "
+     "Give 'momentum' a value above 0, such as 0.9."),
+    ("momentum: 0.9", "lr: 0.1", "line 8, net.optimizer.lr: unknown key. "),
+    ("name: SGD, momentum: 0.9", "name: LBFGS", "line 8, net.optimizer.name: there is no optimizer named 'LBFGS'. "),
+    ("name: SGD, momentum: 0.9", "name: Rprop, etas: [0.5]",
+     "line 8, net.optimizer.etas: must be a list of at least 2. Got [0.5] instead."),
+    ("step_size: 2", "gamma: 0.5", "line 9, net.scheduler.step_size: the key 'step_size' is missing. Add it."),
+    ("step_size: 2", "step_size: 0", "line 9, net.scheduler.step_size: must be at least 1. Got 0 instead."),
+    ("name: StepLR, step_size: 2", "name: MultiStepLR, milestones: []",
+     "line 9, net.scheduler.milestones: must be a list of at least 1. Got [] instead."),
+    ("name: StepLR, step_size: 2", "name: CosineAnnealing, T_max: 2", "line 9, net.scheduler.name: there is no "
+     "scheduler named 'CosineAnnealing'. Did you mean 'CosineAnnealingLR'?"),
+    ("name: StepLR, step_size: 2", "name: ReduceLROnPlateau, mode: low",
+     "line 9, net.scheduler.mode: must be 'min' or 'max'. Got 'low' instead."),
+    ("    - EarlyStopping\n", "    - Checkpoint\n", "line 11, net.callbacks[0]: there is no callback named "
+     "'Checkpoint'. Known: EarlyStopping, GradientNormClipping, EpochScoring."),
+    ("    - EarlyStopping\n", "    - {name: EarlyStopping, patience: 0}\n",
+     "line 11, net.callbacks[0].patience: must be at least 1. Got 0 instead."),
+    ("    - EarlyStopping\n", "    - {name: EpochScoring, scoring: accuracies}\n",
+     "line 11, net.callbacks[0].scoring: there is no scorer named 'accuracies'. Did you mean 'accuracy'?"),
+    ("    - EarlyStopping\n", "    - {name: EarlyStopping, sink: print}\n",
+     "line 11, net.callbacks[0].sink: unknown key. "),
+    ("    - EarlyStopping\n", "    - GradientNormClipping\n",
+     "line 12, net.callbacks[1]: 'GradientNormClipping' stands in the list twice. Keep one of them."),
+    ("gradient_clip_value: 1", "gradient_clip_value: 0",
+     "line 12, net.callbacks[1].gradient_clip_value: must be greater than 0. Got 0 instead."),
+    # prune, outputs
+    ("target_reduction: 0.5", "target_reduction: 50%",
+     "line 15, prune.target_reduction: must be a number. Got '50%' instead."),
+    ("target_reduction: 0.5", "max_score_drop: -0.1", "line 15, prune.max_score_drop: must be at least 0. "
+     "Got -0.1 instead."),
+    ("target_reduction: 0.5", "include: stages", "line 15, prune.include: must be a list. Got 'stages' instead."),
+    ("latency_batch_sizes: [1]", "latency_batch_sizes: 1",
+     "line 17, outputs.latency_batch_sizes: must be a list. Got 1 instead."),
+    ("latency_batch_sizes: [1]", "report: true",
+     "line 17, outputs.report: unknown key. Known: latency_batch_sizes."),
+    ("outputs:", "compute: {threads: 0}\noutputs:", "line 16, compute.threads: must be at least 1. Got 0 instead."),
+]  # fmt: skip
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Return a folder with data."""
+    pd.DataFrame({"a": [1, 2], "b": [3, 4], "kind": ["x", "y"]}).to_csv(tmp_path / "table.csv", index=False)
+    np.savez(tmp_path / "arrays.npz", X=np.zeros((4, 2)), y=np.arange(4) % 2)
+    (tmp_path / "empty").touch()
+    (tmp_path / "images").mkdir()
+    return tmp_path
+
+
+def test_the_file_is_right_before_it_is_broken(folder):
+    (folder / "right.yaml").write_text(FILE)
+    load_experiment(folder / "right.yaml")
+    assert len(CASES) >= 60
+    assert len({(old, new) for old, new, _ in CASES}) == len(CASES)
+
+
+@pytest.mark.parametrize(("old", "new", "expected"), CASES, ids=[new.strip() for _, new, _ in CASES])
+def test_message(folder, old, new, expected):
+    assert FILE.count(old) == 1
+    path = folder / "broken.yaml"
+    path.write_text(FILE.replace(old, new))
+    with pytest.raises(PipelineFileError) as caught:
+        load_experiment(path)
+    text = str(caught.value)
+    assert text.startswith(f"{path}: ")
+    told = text.removeprefix(f"{path}: ").replace(str(folder), "DIR")
+    if expected.endswith(". "):  # the known names follow, which depend on the version of torch
+        assert re.fullmatch(re.escape(expected) + r"(Known: .+\.|Did you mean '.+'\?)", told)
+    else:
+        assert told == expected
