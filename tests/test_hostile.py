@@ -3,9 +3,11 @@
 import importlib
 import json
 import os
+import random
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 
 import pytest
@@ -86,6 +88,21 @@ def test_fits_that_go_on_from_a_file_that_is_changed(tmp_path_factory, canary, r
     folder = tmp_path_factory.getbasetemp() / "hostile_fit"
     folder.mkdir(exist_ok=True)
     hostile.judge("fit", hostile.mutated("run", hostile.seed("run"), rng), folder)
+    assert not canary.exists()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.environ.get("HYPOTHESIS_PROFILE") != "nightly", reason="in the nightly profile only")
+def test_ten_minutes(folder, canary):
+    seed = random.randrange(2**32)
+    rng, end = random.Random(seed), time.monotonic() + 60 * float(os.environ.get("PRUNEKIT_FUZZ_MINUTES", "10"))
+    while time.monotonic() < end:
+        target = rng.choice(QUICK)
+        name = rng.choice(hostile.TARGETS[target].seeds)
+        try:
+            hostile.judge(target, hostile.mutated(name, hostile.seed(name), rng), folder)
+        except hostile.ViolationError as exc:
+            raise AssertionError(f"with the seed {seed}") from exc
     assert not canary.exists()
 
 
