@@ -241,8 +241,12 @@ class _TerminalListener(Listener):
             f"{self._experiment.data.source.name}, {len(split.y_train):,} training and {len(split.y_test):,} test "
             f"samples of {shape}, {_outputs_text(split)}",
         )
+        if self._experiment.search is None:
+            self._start_bar(self._experiment.net.max_epochs)
+
+    def _start_bar(self, num_epochs: int) -> None:
         self._bar = tqdm(
-            total=self._experiment.net.max_epochs,
+            total=num_epochs,
             desc="Training",
             bar_format="{desc}: {n}/{total} epochs|{bar}| [{elapsed}<{remaining}{postfix}]",
             disable=not self.verbose,
@@ -254,6 +258,11 @@ class _TerminalListener(Listener):
         if self._bar is not None:
             self._bar.set_postfix({self._watched: f"{accuracy:.4f}"}, refresh=False)
             self._bar.update()
+
+    def on_search(self, num_candidates: int, best: dict[str, Any], score: float) -> None:
+        words = ", ".join(f"{name} = {value}" for name, value in best.items())
+        self._say("tune", f"{num_candidates} candidates, best {words}, mean score {score:.4f}")
+        self._start_bar(int(best.get("estimator__max_epochs", self._experiment.net.max_epochs)))
 
     def on_prune(self) -> None:
         net = self._experiment.net

@@ -148,16 +148,19 @@ def _state() -> bytes:
 
 
 _EXPERIMENT = """\
-name: tiny
+name: tiny-${lr}
 seed: 3
+vars: {lr: 1e-3, widths: [8, 16]}
 data:
   source: digits
   test_size: 0.5
 net:
-  module: {name: ConvNet, widths: [8, 16]}
+  module: {name: ConvNet, widths: "${widths}"}
   optimizer: AdamW
-  lr: 1e-3
+  lr: ${lr}
   max_epochs: 2
+  callbacks: [EarlyStopping]
+search: {name: GridSearchCV, param_grid: {target_reduction: [0.3, 0.6]}}
 prune:
   target_reduction: 0.6
 outputs:

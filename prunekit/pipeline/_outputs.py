@@ -150,7 +150,12 @@ class OutputFolder:
         text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
         self._new(name, what).write_text(f"{text}\n", encoding="utf-8")
 
-    def write_experiment(self, experiment: Experiment) -> None:
+    def write_experiment(
+        self,
+        experiment: Experiment,
+        name: str = "experiment.yaml",
+        what: str = "the experiment, every default written out",
+    ) -> None:
         """
         Write the experiment as a pipeline file that leaves nothing out.
 
@@ -158,9 +163,13 @@ class OutputFolder:
         ----------
         experiment : Experiment
             The experiment.
+        name : str, default="experiment.yaml"
+            Name of the file.
+        what : str, default="the experiment, every default written out"
+            What the file holds.
         """
         text = yaml.safe_dump(experiment.resolved(), sort_keys=False, default_flow_style=False)
-        self._new("experiment.yaml", "the experiment, every default written out").write_text(text, encoding="utf-8")
+        self._new(name, what).write_text(text, encoding="utf-8")
 
     def write_marker(self, experiment: Experiment) -> None:
         """

@@ -50,6 +50,26 @@ def _with_known_keys(error: ErrorDetails, known: list[str]) -> InitErrorDetails:
     return InitErrorDetails(type=custom, loc=error["loc"], input=error["input"])
 
 
+def errors_at(exc: ValidationError, loc: tuple[str | int, ...]) -> ValidationError:
+    """
+    Return the errors of another validation as errors about a value in this one.
+
+    Parameters
+    ----------
+    exc : ValidationError
+        What the other validation found.
+    loc : tuple of str or int
+        Where the value stands here.
+
+    Returns
+    -------
+    ValidationError
+        To be raised in a validator.
+    """
+    errors = [_with_known_keys({**error, "loc": loc}, []) for error in exc.errors(include_url=False)]
+    return ValidationError.from_exception_data(exc.title, errors)
+
+
 def key_error(error_type: str, key: str | tuple[str | int, ...], got: object, /, **context: object) -> ValidationError:
     """
     Return an error about one key of a mapping, to be raised in a validator of that mapping.

@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 from pydantic import ValidationError
+from sklearn.model_selection import KFold, StratifiedKFold
 from skorch import NeuralNet
 from skorch.callbacks import LRScheduler
 from skorch.dataset import ValidSplit
@@ -15,6 +16,7 @@ from skorch.dataset import ValidSplit
 from prunekit.exceptions import ParameterError
 from prunekit.pipeline._data import Split, load_split
 from prunekit.pipeline._problems import dotted
+from prunekit.pipeline._searching import PARAMS, SEARCHES, make_search
 from prunekit.pipeline._training import ESTIMATORS, build_net
 from prunekit.pipeline.loading import load_experiment
 from prunekit.pipeline.registry import REGISTRY
@@ -35,14 +37,15 @@ class PipelineFile:
     ----------
     experiment : Experiment
         What the file says.
-    estimator : TaylorPruner
-        Unfitted: ``fit(data.X_train, data.y_train)`` trains the net and prunes it.
+    estimator : TaylorPruner, GridSearchCV or RandomizedSearchCV
+        Unfitted: ``fit(data.X_train, data.y_train)`` trains the net and prunes it; a search does so for every
+        candidate.
     data : Split
         The data, divided.
     """
 
     experiment: Experiment
-    estimator: TaylorPruner
+    estimator: Any
     data: Split
 
 
@@ -94,11 +97,11 @@ def load_pipeline(path: str | Path, assignments: Sequence[str] = ()) -> Pipeline
     """
     experiment = load_experiment(path, assignments)
     data = load_split(experiment.data, experiment.seed, experiment.net.task)
-    return PipelineFile(experiment, _estimator(experiment, data.input_shape, data.num_classes), data)
+    return PipelineFile(experiment, estimator_of(experiment, data.input_shape, data.num_classes), data)
 
 
 def dump_pipeline(
-    estimator: TaylorPruner,
+    estimator: Any,
     data: DataSection | Mapping[str, Any],
     *,
     name: str,
@@ -109,8 +112,8 @@ def dump_pipeline(
 
     Parameters
     ----------
-    estimator : TaylorPruner
-        The pruner of a skorch net, fitted or not; what is written are its parameters.
+    estimator : TaylorPruner, GridSearchCV or RandomizedSearchCV
+        The pruner of a skorch net or a search over it, fitted or not; what is written are its parameters.
     data : DataSection or mapping
         The section ``data`` of the file, for no estimator holds it; that of an `Experiment` will do.
     name : str
@@ -128,18 +131,21 @@ def dump_pipeline(
     ParameterError
         If the estimator has a parameter that no pipeline file can say, or the file cannot be written.
     """
-    net = getattr(estimator, "estimator", None)
-    if type(estimator) is not TaylorPruner or not isinstance(net, NeuralNet):
-        got = type(estimator).__name__ + (f" of {type(net).__name__}" if net is not None else "")
+    pruner = estimator.estimator if type(estimator) in SEARCHES.values() else estimator
+    net = getattr(pruner, "estimator", None)
+    if type(pruner) is not TaylorPruner or not isinstance(net, NeuralNet):
+        got = type(pruner).__name__ + (f" of {type(net).__name__}" if net is not None else "")
         raise ParameterError(
-            f"The 'estimator' parameter of dump_pipeline must be a TaylorPruner of a skorch net. Got {got} instead."
+            "The 'estimator' parameter of dump_pipeline must be a TaylorPruner of a skorch net, or a grid or "
+            f"randomized search over one. Got {got} instead."
         )
     content = {
         "name": name,
-        "seed": estimator.random_state if estimator.random_state is not None else 0,
+        "seed": pruner.random_state if pruner.random_state is not None else 0,
         "data": data.model_dump(mode="json") if isinstance(data, DataSection) else dict(data),
         "net": _net_section(net),
-        "prune": {key: getattr(estimator, key) for key in PruneSection.model_fields},
+        "prune": {key: getattr(pruner, key) for key in PruneSection.model_fields},
+        "search": None if pruner is estimator else _search_section(estimator),
     }
     try:
         experiment = Experiment.model_validate(content, context={"folder": "." if path is None else Path(path).parent})
@@ -150,7 +156,7 @@ def dump_pipeline(
             f"{dotted(first['loc'])} instead."
         ) from exc
     shape, num_outputs = (net.get_params(deep=False).get(f"module__{key}") for key in _FROM_THE_DATA)
-    _check_same(estimator, _estimator(experiment, shape, num_outputs))
+    _check_same(estimator, estimator_of(experiment, shape, num_outputs))
     text: str = yaml.safe_dump(experiment.resolved(), sort_keys=False, allow_unicode=True)
     if path is not None:
         try:
@@ -160,9 +166,27 @@ def dump_pipeline(
     return text
 
 
-def _estimator(experiment: Experiment, input_shape: Any, num_outputs: Any) -> TaylorPruner:
+def estimator_of(experiment: Experiment, input_shape: Any, num_outputs: Any) -> Any:
+    """Return what a file says as an unfitted estimator: a pruner, or a search over it."""
     net = build_net(experiment.net, input_shape, num_outputs, experiment.seed)
-    return TaylorPruner(net, **experiment.prune.model_dump(), random_state=experiment.seed)
+    pruner = TaylorPruner(net, **experiment.prune.model_dump(), random_state=experiment.seed)
+    chosen = experiment.search
+    if chosen is None:
+        return pruner
+    return make_search(chosen.name, chosen.arguments, pruner, experiment.net.task, experiment.seed)
+
+
+def _search_section(search: Any) -> dict[str, Any]:
+    """Return what a file says of a search; what it cannot say is found by comparing."""
+    name = type(search).__name__
+    options = {key: getattr(search, key) for key in REGISTRY["search"][name].options.model_fields}
+    grid = options[PARAMS[name]]
+    if not isinstance(grid, Mapping):
+        raise ParameterError(
+            f"The '{PARAMS[name]}' parameter of the search must be one mapping to be written. Got {grid!r} instead."
+        )
+    folds = getattr(options["cv"], "n_splits", options["cv"])
+    return {"name": name, **options, PARAMS[name]: {key: list(values) for key, values in grid.items()}, "cv": folds}
 
 
 def _net_section(net: NeuralNet) -> dict[str, Any]:
@@ -219,9 +243,13 @@ def _name_of(kind: str, target: Any) -> str:
     )
 
 
-def _check_same(given: TaylorPruner, written: TaylorPruner) -> None:
+def _check_same(given: Any, written: Any) -> None:
     """Refuse an estimator with parameters that the file does not hold."""
-    pairs = [("the pruner", given, written), ("the net", given.estimator, written.estimator)]
+    pairs = []
+    if type(given) in SEARCHES.values():
+        pairs.append(("the search", given, written))
+        given, written = given.estimator, written.estimator
+    pairs += [("the pruner", given, written), ("the net", given.estimator, written.estimator)]
     for owner, one, other in pairs:
         mine, theirs = (_comparable(estimator.get_params(deep=False)) for estimator in (one, other))
         for key in sorted(mine.keys() | theirs.keys()):
@@ -235,8 +263,9 @@ def _check_same(given: TaylorPruner, written: TaylorPruner) -> None:
 def _comparable(parameters: Mapping[str, Any]) -> dict[str, Any]:
     """Return parameters in a form in which equal ones compare as equal."""
     result = {key: value for key, value in parameters.items() if key not in ("estimator", "_params_to_validate")}
-    if isinstance(result.get("train_split"), ValidSplit):
-        result["train_split"] = vars(result["train_split"])
+    for key in ("train_split", "cv"):
+        if isinstance(result.get(key), (ValidSplit, KFold, StratifiedKFold)):
+            result[key] = (type(result[key]), vars(result[key]))
     if result.get("callbacks"):
         result["callbacks"] = [(name, type(callback), callback.get_params()) for name, callback in result["callbacks"]]
     return {key: list(value) if isinstance(value, tuple) else value for key, value in result.items()}

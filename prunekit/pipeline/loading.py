@@ -90,6 +90,11 @@ _SENTENCES: dict[str, Callable[[dict[str, Any]], str]] = {
     "wrong_task": lambda ctx: (
         f"'{ctx['got']}' is for {' and '.join(ctx['tasks'])}, but the estimator is {ctx['estimator']}. {ctx['fix']}"
     ),
+    "too_many_candidates": lambda ctx: (
+        f"must be at most {ctx['most']} combinations. Got {ctx['got']} instead; shorten a list, or name "
+        "RandomizedSearchCV."
+    ),
+    "dict_type": _must("a mapping of names to values"),
     "indivisible": _must("a multiple of '{by}', which is {number}"),
     "needs_momentum": lambda ctx: "'nesterov' needs a momentum. Give 'momentum' a value above 0, such as 0.9.",
     "duplicate_name": lambda ctx: f"'{ctx['got']}' stands in the list twice. Keep one of them.",
@@ -108,7 +113,10 @@ _SENTENCES: dict[str, Callable[[dict[str, Any]], str]] = {
     "string_too_short": _must("a text of at least {min_length} characters"),
     "list_type": _must("a list"),
     "model_type": _must("a mapping of keys to values"),
-    "too_short": _must("a list of at least {min_length}"),
+    "too_short": lambda ctx: (
+        f"must be a {'mapping' if isinstance(ctx['got'], dict) else 'list'} of at least {ctx['min_length']}. "
+        f"Got {'an empty one' if ctx['got'] == {} else shown(ctx['got'])} instead."
+    ),
     "too_long": _must("a list of at most {max_length}"),
     "greater_than": _must("greater than {gt:.12g}"),
     "greater_than_equal": _must("at least {ge:.12g}"),

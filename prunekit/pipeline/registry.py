@@ -13,7 +13,6 @@ from typing import Annotated, Any, Self
 import skorch.callbacks
 import torch
 from pydantic import (
-    AfterValidator,
     Field,
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
@@ -22,7 +21,6 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError, core_schema
 from sklearn import datasets
-from sklearn.metrics import get_scorer_names
 from skorch.utils import noop
 
 from prunekit.pipeline import nets
@@ -35,6 +33,7 @@ from prunekit.pipeline._folders import (
     load_image_folder,
 )
 from prunekit.pipeline._samples import Task
+from prunekit.pipeline._searching import SEARCHES, GridOptions, RandomOptions, Scorer
 from prunekit.pipeline._section import UNKNOWN_NAME, Section, key_error
 from prunekit.pipeline._signatures import options_of
 from prunekit.pipeline._sources import (
@@ -129,12 +128,6 @@ class ViTOptions(Section):
         return self
 
 
-def _known_scorer(name: str) -> str:
-    if name not in get_scorer_names():
-        raise PydanticCustomError(UNKNOWN_NAME, "unknown", {"kind": "scorer", "known": get_scorer_names()})
-    return name
-
-
 _OPTIMIZER_OPTIONS = (
     *("momentum", "nesterov", "dampening", "betas", "beta2_decay", "eps", "alpha", "centered", "rho", "lambd", "t0"),
     *("lr_decay", "initial_accumulator_value", "weight_decay", "amsgrad", "momentum_decay", "etas", "step_sizes"),
@@ -188,7 +181,6 @@ def _schedulers() -> dict[str, Entry]:
 
 def _callbacks() -> dict[str, Entry]:
     name = Annotated[str, Field(min_length=1, max_length=50)]
-    scorer = Annotated[str, AfterValidator(_known_scorer)]
     stopping = ("monitor", "patience", "threshold", "threshold_mode", "lower_is_better", "load_best")
     clipping = ("gradient_clip_value", "gradient_clip_norm_type")
     value = Annotated[float, Field(gt=0)]
@@ -214,7 +206,7 @@ def _callbacks() -> dict[str, Entry]:
             options_of(
                 skorch.callbacks.EpochScoring,
                 ("scoring", "lower_is_better", "on_train", "name"),
-                scoring=scorer,
+                scoring=Scorer,
                 name=name | None,
             ),
         ),
@@ -293,6 +285,14 @@ REGISTRY: Mapping[str, Mapping[str, Entry]] = MappingProxyType(
         "optimizer": _optimizers(),
         "scheduler": _schedulers(),
         "callback": _callbacks(),
+        "search": {
+            "GridSearchCV": Entry(SEARCHES["GridSearchCV"], "all combinations, by cross-validation", GridOptions),
+            "RandomizedSearchCV": Entry(
+                SEARCHES["RandomizedSearchCV"],
+                "n_iter combinations, drawn by the seed",
+                RandomOptions,
+            ),
+        },
     }
 )
 

@@ -54,6 +54,8 @@ def report_run(folder: str | Path, path: str | Path | None = None, title: str | 
     experiment, network, why = None, None, "The folder holds no experiment.yaml that could be read."
     try:
         experiment = load_experiment(where / "experiment.yaml")
+        if experiment.search is not None:
+            experiment = load_experiment(where / "best.yaml")
         network = _rebuild(experiment, where)
     except (PrunekitError, OSError, SafetensorError) as exc:
         if not isinstance(exc, PipelineFileError):

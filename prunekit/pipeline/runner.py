@@ -18,7 +18,9 @@ from prunekit.network import PrunableNetwork
 from prunekit.pipeline._data import Split, load_split
 from prunekit.pipeline._outputs import OutputFolder
 from prunekit.pipeline._results import Comparison, Measurement, measure_latencies, scores_of
+from prunekit.pipeline._searching import results_table, with_parameters
 from prunekit.pipeline._training import make_dense, train_dense
+from prunekit.pipeline.estimators import estimator_of
 from prunekit.pipeline.schema import Experiment, PruneSection
 from prunekit.pruner import TaylorPruner
 
@@ -58,6 +60,20 @@ class Listener:
             Number of epochs done.
         accuracy : float
             On the validation part of the training data; in a regression the loss there.
+        """
+
+    def on_search(self, num_candidates: int, best: dict[str, Any], score: float) -> None:
+        """
+        Hear that the search is done and the best candidate is about to be trained on all training data.
+
+        Parameters
+        ----------
+        num_candidates : int
+            How many there were.
+        best : dict
+            Parameters of the best by name.
+        score : float
+            Its mean score over the folds.
         """
 
     def on_prune(self) -> None:
@@ -140,9 +156,32 @@ def run_experiment(experiment: Experiment, folder: str | Path, listener: Listene
         If the loss is not finite.
     """
     listener = listener or Listener()
-    with OutputFolder(folder) as output, _threads(experiment.compute.threads), seeded_rng(experiment.seed):
+    with OutputFolder(folder) as output, _threads(experiment.compute.threads):
         split = load_split(experiment.data, experiment.seed, experiment.net.task)
         listener.on_data(split)
+        best = experiment if experiment.search is None else _search(experiment, split, output, listener)
+        return _run(best, experiment, split, output, listener)
+
+
+def _search(experiment: Experiment, split: Split, output: OutputFolder, listener: Listener) -> Experiment:
+    """Search over parameters, and return the experiment with the best."""
+    with seeded_rng(experiment.seed):
+        search = estimator_of(experiment, split.input_shape, split.num_classes).set_params(refit=False)
+        search.fit(split.X_train, split.y_train)
+    table = results_table(search)
+    listener.on_search(len(table), search.best_params_, float(search.best_score_))
+    output.write_table("search.csv", table, "a row per candidate of the search, the best first")
+    content = with_parameters({**experiment.resolved(), "search": None}, search.best_params_)
+    best = Experiment.model_validate(content)
+    output.write_experiment(best, "best.yaml", "the experiment with the best parameters, without the search")
+    return best
+
+
+def _run(
+    experiment: Experiment, asked_for: Experiment, split: Split, output: OutputFolder, listener: Listener
+) -> RunResult:
+    """Train, prune, compare and write; what was asked for may be a search that the experiment is the best of."""
+    with seeded_rng(experiment.seed):
         dense = make_dense(experiment.net, split, experiment.seed)
         _check_target(experiment.prune, dense, split)
         train_dense(dense, split, listener.on_epoch)
@@ -167,8 +206,8 @@ def run_experiment(experiment: Experiment, folder: str | Path, listener: Listene
         measured = {"dense": comparison.dense.written(), "pruned": comparison.pruned.written()}
         content = {**outcome, **asdict(comparison), **measured}
         output.write_json("metrics.json", content, "both nets measured on the test data")
-        output.write_experiment(experiment)
-        output.write_marker(experiment)
+        output.write_experiment(asked_for)
+        output.write_marker(asked_for)
     return RunResult(
         folder=output.path,
         files=output.files,

@@ -1,5 +1,6 @@
 """The sections of a pipeline file, as pydantic models."""
 
+from math import prod
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Discriminator, Field, Tag, ValidationError, model_validator
@@ -7,10 +8,13 @@ from pydantic_core import PydanticCustomError
 
 from prunekit.importance import CRITERIA
 from prunekit.pipeline._samples import Task
-from prunekit.pipeline._section import BRANCHES, UNKNOWN_NAME, Section, key_error
+from prunekit.pipeline._searching import PARAMS, key_path_of, searchable, with_parameters
+from prunekit.pipeline._section import BRANCHES, UNKNOWN_NAME, Section, errors_at, key_error
 from prunekit.pipeline.registry import REGISTRY, Chosen, Registered
 
 __all__ = ["ComputeSection", "DataSection", "Experiment", "NetSection", "OutputsSection", "PruneSection"]
+
+MAX_CANDIDATES = 1000
 
 _NUMBER, _NAME = BRANCHES
 
@@ -242,6 +246,8 @@ class Experiment(Section):
         What is computed with.
     outputs : OutputsSection, optional
         What is measured.
+    search : mapping, optional
+        A search over parameters of ``prune`` and, with ``estimator__`` before them, of ``net``.
     """
 
     also_known: ClassVar[tuple[str, ...]] = ("vars", "include")
@@ -253,6 +259,7 @@ class Experiment(Section):
     prune: PruneSection
     compute: ComputeSection = Field(default_factory=ComputeSection)
     outputs: OutputsSection = Field(default_factory=OutputsSection)
+    search: Annotated[Chosen, Registered("search")] | None = None
 
     @model_validator(mode="after")
     def _check_task(self) -> Self:
@@ -261,6 +268,30 @@ class Experiment(Section):
             other = "NeuralNetRegressor" if self.net.task == "classification" else "NeuralNetClassifier"
             fix = f"Write 'estimator: {other}' under net, or name another source."
             raise self.net._wrong_task(source, ("data", "source"), fix)
+        return self
+
+    @model_validator(mode="after")
+    def _check_search(self) -> Self:
+        """Check every candidate by the section that it is for."""
+        if self.search is None:
+            return self
+        key = PARAMS[self.search.name]
+        grid = self.search.arguments[key]
+        sections = {"net": self.net.model_dump(mode="json"), "prune": self.prune.model_dump(mode="json")}
+        known = list(searchable(sections["net"], sections["prune"]))
+        for name, values in grid.items():
+            if name not in known:
+                raise key_error(UNKNOWN_NAME, ("search", key, name), name, kind="parameter", known=known)
+            for index, value in enumerate(values):
+                section = key_path_of(name)[0]
+                model = NetSection if section == "net" else PruneSection
+                try:
+                    model.model_validate(with_parameters(sections, {name: value})[section])
+                except ValidationError as exc:
+                    raise errors_at(exc, ("search", key, name, index)) from exc
+        if self.search.name == "GridSearchCV" and prod(map(len, grid.values())) > MAX_CANDIDATES:
+            count = prod(map(len, grid.values()))
+            raise key_error("too_many_candidates", ("search", key), count, most=MAX_CANDIDATES)
         return self
 
     def resolved(self) -> dict[str, Any]:

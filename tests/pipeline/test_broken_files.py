@@ -147,6 +147,37 @@ CASES = [
     ("latency_batch_sizes: [1]", "report: true",
      "line 17, outputs.report: unknown key. Known: latency_batch_sizes."),
     ("outputs:", "compute: {threads: 0}\noutputs:", "line 16, compute.threads: must be at least 1. Got 0 instead."),
+    # search
+    ("outputs:", "search: GridSearchCV\noutputs:",
+     "line 16, search.param_grid: the key 'param_grid' is missing. Add it."),
+    ("outputs:", "search: {name: GridSearch, param_grid: {}}\noutputs:",
+     "line 16, search.name: there is no search named 'GridSearch'. Did you mean 'GridSearchCV'?"),
+    ("outputs:", "search: {name: GridSearchCV, param_grid: {}}\noutputs:",
+     "line 16, search.param_grid: must be a mapping of at least 1. Got an empty one instead."),
+    ("outputs:", "search: {name: GridSearchCV, param_grid: [0.1]}\noutputs:",
+     "line 16, search.param_grid: must be a mapping of names to values. Got [0.1] instead."),
+    ("outputs:", "search: {name: GridSearchCV, param_grid: {target_reduction: 0.1}}\noutputs:",
+     "line 16, search.param_grid.target_reduction: must be a list. Got 0.1 instead."),
+    ("outputs:", "search: {name: GridSearchCV, param_grid: {target_reduction: [0.1, 1.5]}}\noutputs:",
+     "line 16, search.param_grid.target_reduction[1]: must be less than 1. Got 1.5 instead."),
+    ("outputs:", "search: {name: GridSearchCV, param_grid: {target_reductoin: [0.1]}}\noutputs:",
+     "line 16, search.param_grid.target_reductoin: there is no parameter named 'target_reductoin'. "
+     "Did you mean 'target_reduction'?"),
+    ("outputs:", "search: {name: GridSearchCV, param_grid: {estimator__module__width: [[8]]}}\noutputs:",
+     "line 16, search.param_grid.estimator__module__width: there is no parameter named 'estimator__module__width'. "
+     "Did you mean 'estimator__module__widths'?"),
+    ("outputs:", "search: {name: GridSearchCV, param_grid: {estimator__module__widths: [[8], 8]}}\noutputs:",
+     "line 16, search.param_grid.estimator__module__widths[1]: must be a list. Got 8 instead."),
+    ("outputs:", "search: {name: GridSearchCV, cv: 1, param_grid: {step: [cubic]}}\noutputs:",
+     "line 16, search.cv: must be at least 2. Got 1 instead."),
+    ("outputs:", "search: {name: GridSearchCV, n_iter: 3, param_grid: {step: [cubic]}}\noutputs:",
+     "line 16, search.n_iter: unknown key. Known: param_grid, cv, scoring."),
+    ("outputs:", "search: {name: RandomizedSearchCV, param_distributions: {step: [cubik]}}\noutputs:",
+     "line 16, search.param_distributions.step[0]: must be 'linear', 'cubic', 'geometric', 'one_shot' or 'milestones'. "
+     "Got 'cubik' instead. Did you mean 'cubic'?"),
+    ("outputs:", f"search: {{name: GridSearchCV, param_grid: {{round_to: {[*range(1, 41)]}, "
+     f"min_channels: {[*range(1, 41)]}}}}}\noutputs:", "line 16, search.param_grid: must be at most 1000 combinations. "
+     "Got 1600 instead; shorten a list, or name RandomizedSearchCV."),
 ]  # fmt: skip
 
 

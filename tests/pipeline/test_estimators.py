@@ -138,9 +138,9 @@ def refused(change, file):
         (lambda pruner: pruner.set_params(estimator__callbacks=[("stop", EarlyStopping())]),
          "The 'callbacks' parameter of the net cannot be written to a pipeline file."),
         (lambda pruner: pruner.estimator,
-         "The 'estimator' parameter of dump_pipeline must be a TaylorPruner of a skorch net. "
-         "Got NeuralNetClassifier instead."),
-        (lambda pruner: TaylorPruner(partial), "must be a TaylorPruner of a skorch net. Got TaylorPruner of type"),
+         "The 'estimator' parameter of dump_pipeline must be a TaylorPruner of a skorch net, or a grid "
+         "or randomized search over one. Got NeuralNetClassifier instead."),
+        (lambda pruner: TaylorPruner(partial), "Got TaylorPruner of type instead."),
     ],
 )  # fmt: skip
 def test_what_no_file_can_say(file, change, expected):

@@ -18,6 +18,7 @@ IN_MINIATURE = {
     "series": ["net.module.widths=[8, 16]", "vars.epochs=2"],
     "vit": ["net.module={name: ViT, patch_size: 4, width: 16, depth: 1, num_heads: 2, hidden: 16}"],
     "wine": [],
+    "grid": ["search.param_grid.target_reduction=[0.3]", "search.cv=2", "prune.target_reduction=0.3"],
     "downloads/fashion_mnist_vgg": ["net.module.widths=[8, 8]", "data.source.path=DATA", "vars.epochs=2"],
     "downloads/cifar10_resnet56": ["net.module={name: ResNet, widths: [4, 8], depth: 1}", "data.source.path=DATA"],
 }

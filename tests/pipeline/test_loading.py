@@ -77,7 +77,7 @@ def test_valid_file(write):
          "2 problems.\n  line 1, prune: the key 'prune' is missing. Add it.\n"
          "  line 11, prun: unknown key. Did you mean 'prune'?"),
         ("seed: 3", "colour: 3",
-         "line 2, colour: unknown key. Known: name, seed, data, net, prune, compute, outputs, vars, include."),
+         "line 2, colour: unknown key. Known: name, seed, data, net, prune, compute, outputs, search, vars, include."),
         ("max_epochs: 2", "epochs: 2",
          "line 10, net.epochs: unknown key. Did you mean 'max_epochs'?"),
         ("widths", "width", "line 7, net.module.width: unknown key. Did you mean 'widths'?"),
@@ -92,7 +92,7 @@ def test_valid_file(write):
         ("seed: 3", "3: 3", "line 2: a key must be a word. Got 3 instead."),
         ("seed: 3", "[a]: 3", "line 2: a key must be a word. Got a list or mapping instead."),
         ("seed: 3", "<<: {seed: 3}",
-         "line 2, <<: unknown key. Known: name, seed, data, net, prune, compute, outputs, vars, include."),
+         "line 2, <<: unknown key. Known: name, seed, data, net, prune, compute, outputs, search, vars, include."),
         # names
         ("ConvNet", "ConvNets",
          "line 7, net.module.name: there is no module named 'ConvNets'. Did you mean 'ConvNet'?"),

@@ -1,0 +1,112 @@
+"""A search picks parameters by cross-validation, and what it picks is then run as any experiment."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from safetensors.torch import load_file
+from sklearn.model_selection import GridSearchCV, RandomizedSearchCV, StratifiedKFold
+
+from prunekit.exceptions import ParameterError
+from prunekit.pipeline import Listener, dump_pipeline, load_experiment, load_pipeline, run_experiment
+from prunekit.pipeline.estimators import _check_same
+from prunekit.pipeline.reports import report_run
+
+GRID = Path(__file__).parents[2] / "pipelines" / "grid.yaml"
+SMALL = ["net.max_epochs=3", "search.cv=2", "prune.final_epochs=1"]
+RANDOM = (
+    "search={name: RandomizedSearchCV, n_iter: 3, cv: 2, param_distributions: "
+    "{target_reduction: [0.2, 0.3, 0.4, 0.5], estimator__lr: [0.01, 0.1]}}"
+)
+
+
+class Recorder(Listener):
+    """Remembers what it heard of the search."""
+
+    def on_search(self, num_candidates, best, score):
+        self.heard = (num_candidates, best, score)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """Run the grid once, in miniature."""
+    recorder = Recorder()
+    experiment = load_experiment(GRID, SMALL)
+    return recorder, run_experiment(experiment, tmp_path_factory.mktemp("grid") / "run", recorder)
+
+
+def test_table_is_that_of_scikit_learn(run):
+    recorder, result = run
+    table = pd.read_csv(result.folder / "search.csv")
+    assert len(table) == recorder.heard[0] == 4
+    assert table["rank_test_score"].is_monotonic_increasing
+    assert table["mean_test_score"].max() == table["mean_test_score"][0] == pytest.approx(recorder.heard[2])
+    file = load_pipeline(GRID, SMALL)
+    search = file.estimator.fit(file.data.X_train, file.data.y_train)
+    assert search.best_params_ == recorder.heard[1]
+    assert np.sort(search.cv_results_["mean_test_score"])[::-1] == pytest.approx(table["mean_test_score"])
+
+
+def test_best_alone_gives_the_same(run, tmp_path):
+    recorder, result = run
+    best = load_experiment(result.folder / "best.yaml")
+    assert best.search is None
+    assert best.prune.target_reduction == recorder.heard[1]["target_reduction"]
+    assert best.net.module.arguments["widths"] == recorder.heard[1]["estimator__module__widths"]
+    alone = run_experiment(best, tmp_path / "alone")
+    assert "search.csv" not in alone.files
+    first, second = (load_file(one.folder / "pruned.safetensors") for one in (result, alone))
+    assert all(np.array_equal(first[key], second[key]) for key in first)
+    assert alone.comparison.pruned.num_correct == result.comparison.pruned.num_correct
+
+
+def test_files_of_the_run(run):
+    _, result = run
+    assert json.loads((result.folder / "run.json").read_text())["files"] == result.files
+    assert {"search.csv", "best.yaml", "experiment.yaml"} <= set(result.files)
+    assert load_experiment(result.folder / "experiment.yaml") == load_experiment(GRID, SMALL)
+    assert "hidden.0" in report_run(result.folder).read_text()
+
+
+def test_estimator_of_a_grid():
+    search = load_pipeline(GRID).estimator
+    assert type(search) is GridSearchCV
+    assert search.param_grid["target_reduction"] == [0.4, 0.6]
+    assert isinstance(search.cv, StratifiedKFold)
+    assert (search.cv.n_splits, search.scoring, search.refit) == (3, "balanced_accuracy", True)
+
+
+def test_randomized_search(tmp_path):
+    experiment = load_experiment(GRID, [*SMALL[:1], SMALL[2], RANDOM])
+    first, again = (run_experiment(experiment, tmp_path / name) for name in ("first", "again"))
+    tables = [(one.folder / "search.csv").read_text() for one in (first, again)]
+    assert tables[0] == tables[1]
+    assert len(tables[0].splitlines()) == 4
+
+
+@pytest.mark.parametrize("changes", [[], [RANDOM]])
+def test_round_trip(tmp_path, changes):
+    file = load_pipeline(GRID, changes)
+    path = tmp_path / "dumped.yaml"
+    dump_pipeline(file.estimator, file.experiment.data, name="grid", path=path)
+    again = load_pipeline(path)
+    _check_same(file.estimator, again.estimator)
+    assert again.experiment.search == file.experiment.search
+    assert type(again.estimator) is (RandomizedSearchCV if changes else GridSearchCV)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "expected"),
+    [
+        ({"refit": False}, "The 'refit' parameter of the search cannot be written to a pipeline file."),
+        ({"n_jobs": 2}, "The 'n_jobs' parameter of the search cannot be written to a pipeline file."),
+        ({"cv": 3}, "The 'cv' parameter of the search cannot be written to a pipeline file."),
+        ({"param_grid": [{"step": ["cubic"]}]}, "The 'param_grid' parameter of the search must be one mapping"),
+    ],
+)
+def test_searches_that_no_file_can_say(parameters, expected):
+    file = load_pipeline(GRID)
+    with pytest.raises(ParameterError, match=expected):
+        dump_pipeline(file.estimator.set_params(**parameters), file.experiment.data, name="x")
