@@ -1,6 +1,6 @@
 """Files: pruned networks and runs to go on from, as numbers and JSON, without pickle."""
 
-from prunekit.io._archive import Archive, read_archive, write_archive
+from prunekit.io._archive import Archive, read_archive, understood, write_archive
 from prunekit.io._fingerprint import fingerprint
 from prunekit.io._modules import load, module_archive, module_from, read_plan, stored_tensors
 from prunekit.io._probe import given_inputs, inputs_of_user
@@ -22,6 +22,7 @@ __all__ = [
     "read_plan",
     "read_state",
     "stored_tensors",
+    "understood",
     "write_archive",
     "write_state",
 ]

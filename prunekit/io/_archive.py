@@ -1,7 +1,8 @@
 """The file of `save`: weights under their own names, and a document in the metadata that says what they belong to."""
 
 import json
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor
 
 from prunekit._files import check_readable, checked_path, write_atomically
-from prunekit.exceptions import ParameterTypeError, PlanError
+from prunekit.exceptions import ParameterTypeError, PlanError, PrunekitError
 from prunekit.io._state import BROKEN, StateReader, StateWriter, checksum
 from prunekit.surgery import PruningPlan
 
@@ -142,7 +143,7 @@ def read_archive(path: str | Path, *, document_only: bool = False) -> Archive:
     document = _document(text, path)
     if document["protocol"] == 1:
         return Archive(str(document.get("module")), PruningPlan.from_json(str(document.get("plan"))), tensors)
-    try:
+    with understood(path):
         found = Archive(
             module=str(document["module"]),
             plan=PruningPlan.from_document(document["plan"]),
@@ -157,12 +158,38 @@ def read_archive(path: str | Path, *, document_only: bool = False) -> Archive:
             )
         reader = StateReader(tensors)
         parts = {name: reader.decode(part, 0) for name, part in document["parts"].items()}
-    except PlanError:
+    weights = {name: tensor for name, tensor in tensors.items() if not name.startswith(_EXTRA)}
+    return Archive(found.module, found.plan, weights, found.shared, parts, found.versions)
+
+
+@contextmanager
+def understood(path: str | Path, keep: type[PrunekitError] = PrunekitError) -> Iterator[None]:
+    """
+    Tell of a document that says something impossible, whatever that makes the block raise.
+
+    Parameters
+    ----------
+    path : str or Path
+        File that the document is in.
+    keep : type of PrunekitError, default=PrunekitError
+        Errors that say by themselves what is wrong.
+
+    Yields
+    ------
+    None
+        Control to the block.
+
+    Raises
+    ------
+    PlanError
+        If the block raised what is in `BROKEN` and no error to keep.
+    """
+    try:
+        yield
+    except keep:
         raise
     except BROKEN as exc:
         raise PlanError(f"'{path}' has a broken document: {type(exc).__name__}: {exc}") from exc
-    weights = {name: tensor for name, tensor in tensors.items() if not name.startswith(_EXTRA)}
-    return Archive(found.module, found.plan, weights, found.shared, parts, found.versions)
 
 
 def package_versions() -> dict[str, str]:

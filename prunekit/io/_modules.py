@@ -9,9 +9,8 @@ from torch import Tensor, nn
 
 from prunekit._random import preserve_rng
 from prunekit.exceptions import ParameterError, ParameterTypeError, PlanError, VerificationError
-from prunekit.io._archive import Archive, package_versions, read_archive
+from prunekit.io._archive import Archive, package_versions, read_archive, understood
 from prunekit.io._probe import ProbeError, check_probe, take_probe
-from prunekit.io._state import BROKEN
 from prunekit.surgery import PruningPlan, compact, note_
 from prunekit.tracing import named_tensors, shared_names
 
@@ -96,14 +95,10 @@ def module_from(archive: Archive, path: str | Path, module: Any, *, verify: bool
     smaller = compact(dense, archive.plan)
     _fill(smaller, archive.tensors, path)
     probe = archive.parts.get("probe")
-    try:
+    with understood(path, keep=VerificationError):
         note_(smaller, archive.plan, None if probe is None else probe.get("inputs"))
         if verify and probe is not None:
             check_probe(smaller, probe, path)
-    except VerificationError:
-        raise
-    except BROKEN as exc:
-        raise PlanError(f"'{path}' has a broken document: {type(exc).__name__}: {exc}") from exc
     return smaller
 
 

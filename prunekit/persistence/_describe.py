@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from prunekit.exceptions import PlanError
+from prunekit.tracing import data_type
 
 _DEEPEST = 40
 _SHORT = 200
@@ -381,20 +382,13 @@ _DECODERS: dict[str, Callable[[Mapping[str, Any], Callable[[str], Any], int], An
     },
     "set": lambda value, find, depth: {restore(item, find, depth + 1) for item in value["items"]},
     "slice": lambda value, find, depth: slice(*(restore(part, find, depth + 1) for part in value["items"])),
-    "dtype": lambda value, find, depth: _torch_type(str(value["name"])),
+    "dtype": lambda value, find, depth: data_type(str(value["name"])),
     "device": lambda value, find, depth: torch.device(str(value["name"])),
     "partial": _restored_partial,
     "random": lambda value, find, depth: _random_state(restore(value["state"], find, depth + 1)),
     "object": _restored_object,
     "net": _restored_net,
 }
-
-
-def _torch_type(name: str) -> torch.dtype:
-    found = vars(torch).get(name)  # getattr would import submodules
-    if not isinstance(found, torch.dtype):
-        raise PlanError(f"The document names the unknown data type {name[:60]!r}.")
-    return found
 
 
 def _random_state(state: Any) -> np.random.RandomState:

@@ -13,7 +13,7 @@ from torch import nn
 from prunekit import _skorch
 from prunekit._random import preserve_rng
 from prunekit.exceptions import ParameterError, PlanError, PrunekitError
-from prunekit.io import BROKEN, Archive, module_from, read_archive
+from prunekit.io import Archive, module_from, read_archive, understood
 from prunekit.persistence._describe import Omitted, restore
 from prunekit.persistence._trust import Finder
 from prunekit.pruner import TaylorPruner
@@ -85,8 +85,8 @@ def load_net(
     """
     archive = read_archive(path)
     find = Finder(trusted, module, "load_net")
-    found: NeuralNet = _guarded(path, lambda: _net_of(archive, path, module, find, verify, params, "load_net"))
-    return found
+    with understood(path), preserve_rng():  # the weights that a new network draws are overwritten
+        return _net_of(archive, path, module, find, verify, params, "load_net")
 
 
 def load_pruner(
@@ -141,19 +141,8 @@ def load_pruner(
     """
     archive = read_archive(path)
     find = Finder(trusted, module, "load_pruner")
-    found: TaylorPruner = _guarded(path, lambda: _pruner_of(archive, path, module, find, verify, params))
-    return found
-
-
-def _guarded(path: str | Path, work: Callable[[], Any]) -> Any:
-    """Do something with what a file says, which may be impossible."""
-    try:
-        with preserve_rng():  # the weights that a new network draws are overwritten
-            return work()
-    except PrunekitError:
-        raise
-    except BROKEN as exc:
-        raise PlanError(f"'{path}' says something impossible: {type(exc).__name__}: {exc}") from exc
+    with understood(path), preserve_rng():  # the weights that a new network draws are overwritten
+        return _pruner_of(archive, path, module, find, verify, params)
 
 
 def _pruner_of(
@@ -167,10 +156,7 @@ def _pruner_of(
         raise PlanError(f"'{path}' must be a file that was saved of a pruner. Got one of a {part['name']} instead.")
     net = _net_of(archive, path, module, find, verify, params, "load_pruner")
     pruner = kind(**_given(restore(part["params"], find), kind.__name__))
-    for name, value in restore(part["fitted"], find).items():
-        is_ours = name in _PRIVATE or (str(name).endswith("_") and not str(name).startswith("_"))
-        if is_ours and not hasattr(kind, name) and not isinstance(value, Omitted):
-            setattr(pruner, name, value)
+    _set_attributes(pruner, restore(part["fitted"], find), _PRIVATE)
     pruner.history_ = restore(part["history"], find)
     pruner.plan_ = archive.plan
     pruner.estimator_ = net
@@ -239,11 +225,7 @@ def _net_described(value: Any) -> Any:
 def _fill_net(net: NeuralNet, part: Any, find: Finder) -> None:
     if isinstance(net.criterion_, nn.Module):
         net.criterion_.load_state_dict(part["criterion"])
-    for name, value in part["attributes"].items():
-        found = restore(value, find)
-        is_new = name.endswith("_") and not name.startswith("_") and not hasattr(net, name)
-        if is_new and not isinstance(found, Omitted):
-            setattr(net, name, found)
+    _set_attributes(net, {name: restore(value, find) for name, value in part["attributes"].items()})
     net.history_ = History(restore(part["history"], find))
     states = part.get("optimizers")
     if states is not None:
@@ -251,6 +233,15 @@ def _fill_net(net: NeuralNet, part: Any, find: Finder) -> None:
             for optimizer, state in zip(_skorch.optimizers_of(net), states, strict=True):
                 optimizer.load_state_dict(state)
     _skorch.mark_rates_(net)
+
+
+def _set_attributes(target: Any, values: dict[str, Any], private: Iterable[str] = ()) -> None:
+    """Set fitted attributes; those of a file hide no method, and replace nothing that is there."""
+    for name, value in values.items():
+        is_fitted = name in private or (str(name).endswith("_") and not str(name).startswith("_"))
+        is_new = is_fitted and not hasattr(type(target), name) and name not in vars(target)
+        if is_new and not isinstance(value, Omitted):
+            setattr(target, name, value)
 
 
 def _given(params: dict[str, Any], owner: str, instead: Iterable[str] = ()) -> dict[str, Any]:
@@ -262,6 +253,6 @@ def _given(params: dict[str, Any], owner: str, instead: Iterable[str] = ()) -> d
             f"What {owner} had for {said} could not be written down; the default stands in its place. Set it if it "
             "matters.",
             UserWarning,
-            stacklevel=5,
+            stacklevel=4,
         )
     return {name: value for name, value in params.items() if not isinstance(value, Omitted)}

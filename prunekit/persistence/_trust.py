@@ -17,8 +17,8 @@ import skorch.utils
 import torch
 
 from prunekit import _skorch, importance, schedules, tracing
-from prunekit.exceptions import ParameterTypeError, PlanError, UntrustedError
-from prunekit.io import BROKEN, read_archive
+from prunekit.exceptions import ParameterTypeError, UntrustedError
+from prunekit.io import read_archive, understood
 from prunekit.persistence._describe import name_of, names_in
 from prunekit.pruner import TaylorPruner
 
@@ -133,10 +133,8 @@ def untrusted_names(path: str | Path) -> list[str]:
         If it is damaged, or was not written by `save`.
     """
     parts = read_archive(path).parts
-    try:
+    with understood(path):
         found = set().union(*(names_in(parts[name]) for name in ("net", "pruner") if name in parts))
-    except BROKEN as exc:
-        raise PlanError(f"'{path}' says something impossible: {type(exc).__name__}: {exc}") from exc
     return sorted(found - set(_known()))
 
 

@@ -2,7 +2,7 @@
 
 from prunekit.tracing._call import tensors_in
 from prunekit.tracing._copy import copy_module, has_memory
-from prunekit.tracing._descriptions import describe_inputs, make_inputs
+from prunekit.tracing._descriptions import data_type, describe_inputs, make_inputs
 from prunekit.tracing._factors import tracked
 from prunekit.tracing._flow import Coupling, Flow, FlowNode, coupled_layers, data_flow
 from prunekit.tracing._inputs import Inputs, duplicate_inputs
@@ -52,6 +52,7 @@ __all__ = [
     "copy_module",
     "coupled_layers",
     "data_flow",
+    "data_type",
     "describe_inputs",
     "describe_misfit",
     "device_of",

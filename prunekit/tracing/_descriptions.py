@@ -106,10 +106,33 @@ def _made(value: Any, random: np.random.RandomState, depth: int) -> Any:
     return value
 
 
-def _tensor(name: str, shape: list[int], random: np.random.RandomState) -> Tensor:
+def data_type(name: str) -> torch.dtype:
+    """
+    Return a data type of torch.
+
+    Parameters
+    ----------
+    name : str
+        Its name, such as "float32".
+
+    Returns
+    -------
+    dtype
+        The type.
+
+    Raises
+    ------
+    TypeError
+        If there is none of that name.
+    """
     dtype = vars(torch).get(name)  # getattr would import submodules
     if not isinstance(dtype, torch.dtype):
-        raise TypeError(f"no data type '{name}'")
+        raise TypeError(f"no data type '{name[:60]}'")
+    return dtype
+
+
+def _tensor(name: str, shape: list[int], random: np.random.RandomState) -> Tensor:
+    dtype = data_type(name)
     if min(shape, default=1) < 0:
         raise ValueError(f"inputs of shape {shape}")
     if dtype.is_floating_point or dtype.is_complex:
