@@ -24,6 +24,7 @@ from sklearn import datasets
 from skorch.utils import noop
 
 from prunekit.pipeline import nets
+from prunekit.pipeline._entry import Entry, NoOptions
 from prunekit.pipeline._folders import (
     Cifar10Options,
     IdxOptions,
@@ -47,34 +48,7 @@ from prunekit.pipeline._sources import (
     of_scikit_learn,
 )
 
-__all__ = ["REGISTRY", "Chosen", "Entry", "Registered"]
-
-
-@dataclass(frozen=True)
-class Entry:
-    """
-    Something that a file can name.
-
-    Parameters
-    ----------
-    target : callable
-        Class or function that the name stands for.
-    summary : str
-        One line for people.
-    options : type of Section
-        Model of the arguments that a file may give.
-    tasks : tuple of str, default=("classification", "regression")
-        What it can be used for.
-    """
-
-    target: Callable[..., Any]
-    summary: str
-    options: type[Section]
-    tasks: tuple[Task, ...] = ("classification", "regression")
-
-
-class NoOptions(Section):
-    """No options."""
+__all__ = ["REGISTRY", "Chosen", "Registered"]
 
 
 class ConvNetOptions(Section):
