@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from prunekit.exceptions import ParameterError
 from prunekit.importance import CRITERIA
-from prunekit.pipeline._problems import near_match
 from prunekit.pipeline._entry import Entry
+from prunekit.pipeline._problems import near_match
 from prunekit.pipeline.registry import REGISTRY
 
 __all__ = ["KINDS", "Named", "registered_names"]
