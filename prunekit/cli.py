@@ -1,10 +1,9 @@
 """The ``prunekit`` command."""
 
 import json
-import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import asdict
 from itertools import groupby
 from pathlib import Path
@@ -15,17 +14,16 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
-from tqdm import tqdm
 
 from prunekit import __version__
 from prunekit._words import STOP_REASONS, percent_text
 from prunekit.exceptions import ParameterError, PipelineFileError, PrunekitError
-from prunekit.pipeline import Experiment, Listener, RunResult, Split, load_experiment, run_experiment
+from prunekit.pipeline import Experiment, Listener, RunResult, Split, is_finished, load_experiment, run_experiment
+from prunekit.pipeline._fitted import Fitted
 from prunekit.pipeline.json_schema import experiment_schema
 from prunekit.pipeline.listing import KINDS, registered_names
 from prunekit.pipeline.reports import report_run
 from prunekit.pipeline.tables import comparison_table, frozen_note, layer_table
-from prunekit.pruner import TaylorPruner
 
 __all__ = ["app"]
 
@@ -74,6 +72,9 @@ def run(
         Path | None,
         typer.Option("--out", "-o", metavar="DIR", help="Output folder; runs/NAME if not given.", show_default=False),
     ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with a run that was killed; one that is finished stays as it is.")
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
 ) -> None:
     """
@@ -84,13 +85,16 @@ def run(
     with _errors_told():
         experiment = load_experiment(file, assignments or ())
         folder = out or Path("runs", experiment.name)
+        if resume and is_finished(experiment, folder):
+            if not quiet:
+                typer.echo(f"Finished already: {folder}")
+            return
         if quiet:
-            run_experiment(experiment, folder)
+            run_experiment(experiment, folder, resume=resume)
             return
         console = Console(highlight=False)
         console.print(Text(f"prunekit {__version__} · {file}", style="bold"))
-        with closing(_TerminalListener(console, experiment)) as listener:
-            result = run_experiment(experiment, folder, listener)
+        result = run_experiment(experiment, folder, _TerminalListener(console, experiment), resume=resume)
         _print_result(console, result)
 
 
@@ -224,15 +228,12 @@ def _tell(kind: str, style: str, text: str) -> None:
 
 
 class _TerminalListener(Listener):
-    """Tells how far a run is: lines on the console, progress bars on the standard error if that is a terminal."""
+    """Tells how far a run is: lines on the console; of the fit its own bar, or lines of the log."""
 
     def __init__(self, console: Console, experiment: Experiment) -> None:
-        super().__init__(verbose=int(sys.stderr.isatty()))
+        super().__init__(verbose=1)
         self._console = console
         self._experiment = experiment
-        self._bar: tqdm[Any] | None = None
-        self._num_epochs, self._accuracy = 0, float("nan")
-        self._watched = "accuracy" if experiment.net.task == "classification" else "loss"
 
     def on_data(self, split: Split) -> None:
         shape = "×".join(map(str, split.input_shape))
@@ -241,49 +242,28 @@ class _TerminalListener(Listener):
             f"{self._experiment.data.source.name}, {len(split.y_train):,} training and {len(split.y_test):,} test "
             f"samples of {shape}, {_outputs_text(split)}",
         )
-        if self._experiment.search is None:
-            self._start_bar(self._experiment.net.max_epochs)
-
-    def _start_bar(self, num_epochs: int) -> None:
-        self._bar = tqdm(
-            total=num_epochs,
-            desc="Training",
-            bar_format="{desc}: {n}/{total} epochs|{bar}| [{elapsed}<{remaining}{postfix}]",
-            disable=not self.verbose,
-            leave=False,
-        )
-
-    def on_epoch(self, epoch: int, accuracy: float) -> None:
-        self._num_epochs, self._accuracy = epoch, accuracy
-        if self._bar is not None:
-            self._bar.set_postfix({self._watched: f"{accuracy:.4f}"}, refresh=False)
-            self._bar.update()
 
     def on_search(self, num_candidates: int, best: dict[str, Any], score: float) -> None:
         words = ", ".join(f"{name} = {value}" for name, value in best.items())
         self._say("tune", f"{num_candidates} candidates, best {words}, mean score {score:.4f}")
-        self._start_bar(int(best.get("estimator__max_epochs", self._experiment.net.max_epochs)))
 
-    def on_prune(self) -> None:
+    def on_fitted(self, fitted: Fitted) -> None:
+        trained = fitted.nets.get("dense", fitted.nets.get("net"))
         net = self._experiment.net
-        self.close()
-        value = percent_text(self._accuracy, 2) if net.task == "classification" else f"{self._accuracy:.4f}"
-        self._say(
-            "train",
-            f"{net.module.name}, {self._num_epochs} epochs, validation {self._watched} {value}",
-        )
-
-    def on_measure(self, pruner: TaylorPruner) -> None:
-        prune = self._experiment.prune
-        self._say(
-            "prune",
-            f"{pruner.n_iterations_} iterations, {percent_text(pruner.reduction_)} of {prune.reduction_of} removed, "
-            f"{STOP_REASONS[pruner.stop_reason_]}",
-        )
-
-    def close(self) -> None:
-        if self._bar is not None:
-            self._bar.close()
+        if trained is not None and net is not None:
+            last = trained.history[-1] if len(trained.history) else {}
+            watched = {"valid_acc": "accuracy", "valid_loss": "loss"}
+            key = next((key for key in watched if key in last), "")
+            value = percent_text(last[key], 2) if key == "valid_acc" else f"{last[key]:.4f}" if key else ""
+            reached = f", validation {watched[key]} {value}" if key else ""
+            self._say("train", f"{net.module.name}, {len(trained.history)} epochs{reached}")
+        if fitted.pruner is not None:
+            pruner = fitted.pruner
+            self._say(
+                "prune",
+                f"{pruner.n_iterations_} iterations, {percent_text(pruner.reduction_)} of {pruner.reduction_of} "
+                f"removed, {STOP_REASONS[pruner.stop_reason_]}",
+            )
 
     def _say(self, what: str, text: str) -> None:
         line = Table.grid(padding=(0, 2, 0, 0))
@@ -302,9 +282,10 @@ def _outputs_text(split: Split) -> str:
 def _print_result(console: Console, result: RunResult) -> None:
     """Print the tables and where the files are."""
     console.print()
-    console.print(layer_table(result.layers))
-    if note := frozen_note(result.layers):
-        console.print(note, end="\n\n")
+    if result.layers is not None:
+        console.print(layer_table(result.layers))
+        if note := frozen_note(result.layers):
+            console.print(note, end="\n\n")
     console.print(comparison_table(result.comparison))
     console.print(Text(f"Written to {result.folder}", style="bold cyan"))
     files = Table.grid(padding=(0, 2, 0, 0))

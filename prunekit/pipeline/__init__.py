@@ -1,18 +1,21 @@
 """Whole experiments as data: a YAML file is read, checked and run."""
 
 from prunekit.pipeline._data import Split
+from prunekit.pipeline._fitted import Fitted
 from prunekit.pipeline.estimators import PipelineFile, dump_pipeline, load_pipeline
 from prunekit.pipeline.loading import load_experiment
-from prunekit.pipeline.runner import Listener, RunResult, run_experiment
+from prunekit.pipeline.runner import Listener, RunResult, is_finished, run_experiment
 from prunekit.pipeline.schema import Experiment
 
 __all__ = [
     "Experiment",
+    "Fitted",
     "Listener",
     "PipelineFile",
     "RunResult",
     "Split",
     "dump_pipeline",
+    "is_finished",
     "load_experiment",
     "load_pipeline",
     "run_experiment",

@@ -1,12 +1,14 @@
 """What an experiment found, as plain data; printing and writing it is done elsewhere."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from sklearn.metrics import mean_squared_error, r2_score
-from skorch import NeuralNet, NeuralNetClassifier
+from skorch import NeuralNet
 
 from prunekit.cost import measure_latency_ms
 from prunekit.pipeline._data import Split
@@ -23,11 +25,11 @@ class Measurement:
         Test samples that are classified rightly; None in a regression.
     test_accuracy : float or None
         The same as a fraction of all test samples.
-    params, macs, filters : int
-        Size and work of the network; `macs` for one sample.
-    file_bytes : int
+    params, macs, filters : int or None
+        Size and work of the network; `macs` for one sample. None of an estimator that is no network.
+    file_bytes : int or None
         Size of the saved network on disk.
-    latency_ms : dict of int to float
+    latency_ms : dict of int to float or None
         Median time of a forward pass by batch size.
     r2, mse : float or None, default=None
         Coefficient of determination and mean squared error on the test samples, in the units of the data; None in a
@@ -36,11 +38,11 @@ class Measurement:
 
     num_correct: int | None
     test_accuracy: float | None
-    params: int
-    macs: int
-    filters: int
-    file_bytes: int
-    latency_ms: dict[int, float]
+    params: int | None = None
+    macs: int | None = None
+    filters: int | None = None
+    file_bytes: int | None = None
+    latency_ms: dict[int, float] | None = None
     r2: float | None = None
     mse: float | None = None
 
@@ -59,80 +61,104 @@ class Measurement:
 @dataclass(frozen=True)
 class Comparison:
     """
-    The dense and the pruned network side by side, measured on the same data at the same time.
+    What an experiment made, measured on the same data at the same time.
 
     Parameters
     ----------
-    dense, pruned : Measurement
-        Before and after.
+    measured : dict of str to Measurement
+        ``dense`` and ``pruned`` side by side; ``net`` alone, or ``estimator``, where nothing is pruned.
     num_test : int
         Number of test samples.
     num_threads : int
         Threads that torch computed with.
     """
 
-    dense: Measurement
-    pruned: Measurement
+    measured: dict[str, Measurement]
     num_test: int
     num_threads: int
 
+    @property
+    def dense(self) -> Measurement:
+        """
+        The net before pruning.
 
-def count_correct(net: NeuralNetClassifier, split: Split) -> int:
+        Returns
+        -------
+        Measurement
+            What was measured.
+        """
+        return self.measured["dense"]
+
+    @property
+    def pruned(self) -> Measurement:
+        """
+        The net after pruning.
+
+        Returns
+        -------
+        Measurement
+            What was measured.
+        """
+        return self.measured["pruned"]
+
+    def written(self) -> dict[str, Any]:
+        """
+        Return what is written of it.
+
+        Returns
+        -------
+        dict
+            Plain values.
+        """
+        return {
+            **{name: measurement.written() for name, measurement in self.measured.items()},
+            "num_test": self.num_test,
+            "num_threads": self.num_threads,
+        }
+
+
+def scores_of(predictor: Any, X: Any, split: Split) -> dict[str, Any]:
     """
-    Count the test samples that a net classifies rightly.
+    Score a net or another estimator on the test samples.
 
     Parameters
     ----------
-    net : NeuralNetClassifier
-        A trained net.
+    predictor : NeuralNet or estimator
+        Fitted.
+    X : ndarray
+        The test samples as it takes them.
     split : Split
-        The data.
-
-    Returns
-    -------
-    int
-        Their number.
-    """
-    return int(np.sum(net.predict(split.X_test) == split.y_test))
-
-
-def scores_of(net: NeuralNet, split: Split) -> dict[str, Any]:
-    """
-    Score a net on the test samples.
-
-    Parameters
-    ----------
-    net : NeuralNet
-        A trained net.
-    split : Split
-        The data.
+        The data, for their targets.
 
     Returns
     -------
     dict
         Arguments of `Measurement`.
     """
+    predicted = predictor.predict(X)
     if split.task == "classification":
-        num_correct = count_correct(net, split)
+        num_correct = int(np.sum(predicted == split.y_test))
         return {"num_correct": num_correct, "test_accuracy": num_correct / len(split.y_test)}
-    predicted = np.asarray(net.predict(split.X_test), dtype=np.float64).reshape(split.y_test.shape)
+    values = np.asarray(predicted, dtype=np.float64).reshape(split.y_test.shape)
     scores = {
-        "r2": float(r2_score(split.y_test, predicted)),
-        "mse": float(mean_squared_error(split.y_test, predicted)) * split.target_std**2,
+        "r2": float(r2_score(split.y_test, values)),
+        "mse": float(mean_squared_error(split.y_test, values)) * split.target_std**2,
     }
     return {"num_correct": None, "test_accuracy": None, **scores}
 
 
-def measure_latencies(nets: dict[str, NeuralNet], split: Split, batch_sizes: list[int]) -> dict[str, dict[int, float]]:
+def measure_latencies(
+    nets: Mapping[str, NeuralNet], X: NDArray[Any], batch_sizes: list[int]
+) -> dict[str, dict[int, float]]:
     """
     Measure forward passes of several nets in turns.
 
     Parameters
     ----------
-    nets : dict of str to NeuralNet
+    nets : mapping of str to NeuralNet
         Trained nets by name.
-    split : Split
-        The data; batches are taken from the test part, repeated if it is too small.
+    X : ndarray
+        Samples; they are repeated for batches that are larger.
     batch_sizes : list of int
         Sizes of the batches.
 
@@ -142,10 +168,11 @@ def measure_latencies(nets: dict[str, NeuralNet], split: Split, batch_sizes: lis
         For each net the median milliseconds by batch size.
     """
     modules = {name: net.module_ for name, net in nets.items()}
-    device = next(iter(nets.values())).device
+    parameter = next(next(iter(modules.values())).parameters())
     medians_ms: dict[str, dict[int, float]] = {name: {} for name in nets}
     for size in batch_sizes:
-        batch = torch.as_tensor(np.resize(split.X_test, (size, *split.input_shape)), device=device)
+        repeated = np.resize(X, (size, *X.shape[1:]))
+        batch = torch.as_tensor(repeated, device=parameter.device, dtype=parameter.dtype)
         for name, median_ms in measure_latency_ms(modules, (batch,))["median_ms"].items():
             medians_ms[str(name)][size] = float(median_ms)
     return medians_ms

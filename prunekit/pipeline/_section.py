@@ -1,15 +1,23 @@
 """What every section of a pipeline file has in common."""
 
-from typing import Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.functional_validators import ModelWrapValidatorHandler
 from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
+PositiveInt = Annotated[int, Field(ge=1)]
+OpenFraction = Annotated[float, Field(gt=0, lt=1)]
+
+FILE_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
+STEP_NAME = r"^[A-Za-z](_?[A-Za-z0-9])*$"
+DEVICE = r"^(auto|cpu|mps|cuda(:\d{1,3})?)$"
+"""Patterns of texts."""
+
 UNKNOWN_KEY = "unknown_key"
 UNKNOWN_NAME = "unknown_name"
-BRANCHES = ("<number>", "<name>")
-"""What pydantic puts into the place of an error in a value that may be a number or a name."""
+BRANCHES = ("<number>", "<name>", "<mapping>", "<list>")
+"""What pydantic puts into the place of an error in a value that may have several forms."""
 
 
 class Section(BaseModel):

@@ -1,55 +1,53 @@
-"""The dense network of an experiment, as a trained skorch net."""
+"""The dense network of an experiment, as a skorch net that is not trained."""
 
-from collections.abc import Callable
+from typing import Any
 
-import numpy as np
-import torch
+from sklearn.frozen import FrozenEstimator
 from skorch import NeuralNet, NeuralNetClassifier, NeuralNetRegressor
-from skorch.callbacks import EarlyStopping, LRScheduler
+from skorch.callbacks import InputShapeSetter, LRScheduler
 from skorch.dataset import ValidSplit
 
-from prunekit.exceptions import InputError, TrainingError
-from prunekit.pipeline._data import Split
+from prunekit._random import seeded_rng
+from prunekit.pipeline._compute import device_of
+from prunekit.pipeline._seeded import SeededClassifier, SeededRegressor
+from prunekit.pipeline._weights import with_weights
 from prunekit.pipeline.schema import NetSection
 
-OnEpoch = Callable[[int, float], None]
-
 ESTIMATORS = {"NeuralNetClassifier": NeuralNetClassifier, "NeuralNetRegressor": NeuralNetRegressor}
+SEEDED = {"NeuralNetClassifier": SeededClassifier, "NeuralNetRegressor": SeededRegressor}
 _SCHEDULER = "scheduler"
-_WATCHED = {"classification": "valid_acc", "regression": "valid_loss"}
+_SHAPE = "input_shape"
 
 
-def make_dense(section: NetSection, split: Split, seed: int) -> NeuralNet:
+def sample_shape(X: Any) -> tuple[int, ...]:
     """
-    Build the net, with fresh weights.
+    Return the shape of one sample; what a net is told whose data come from steps before it.
 
     Parameters
     ----------
-    section : NetSection
-        The net and how it is to be trained.
-    split : Split
-        The data; the test part is not looked at.
-    seed : int
-        Of the division into what is trained on and what is validated on. The random state of torch is the caller's.
+    X : ndarray
+        Samples.
 
     Returns
     -------
-    NeuralNet
-        The initialised net.
-
-    Raises
-    ------
-    InputError
-        If the samples do not fit the network.
+    tuple of int
+        Without the first dimension.
     """
-    net = build_net(section, split.input_shape, split.num_classes, seed).initialize()
-    _check_samples(net, split)
-    return net
+    return tuple(X.shape[1:])
 
 
-def build_net(section: NetSection, input_shape: tuple[int, ...], num_outputs: int, seed: int) -> NeuralNet:
+def build_net(
+    section: NetSection,
+    input_shape: tuple[int, ...],
+    num_outputs: int,
+    seed: int,
+    *,
+    device: str = "cpu",
+    follows_steps: bool = False,
+    seeded: bool = False,
+) -> NeuralNet | FrozenEstimator:
     """
-    Build the net without initialising it.
+    Build the net without training it.
 
     Parameters
     ----------
@@ -61,22 +59,36 @@ def build_net(section: NetSection, input_shape: tuple[int, ...], num_outputs: in
         Number of classes, or of targets.
     seed : int
         Of the division into what is trained on and what is validated on.
+    device : str, default="cpu"
+        Where it is trained, if the section does not say.
+    follows_steps : bool, default=False
+        Whether steps before the net can give samples of another shape, which it then learns in ``fit``.
+    seeded : bool, default=False
+        Whether it has a seed of its own, as it needs where no pruner has one for it.
 
     Returns
     -------
-    NeuralNet
-        The net.
+    NeuralNet or FrozenEstimator
+        The net; one that is frozen is initialised and has its weights.
+
+    Raises
+    ------
+    ParameterError
+        If the device is not there.
+    InputError
+        If the pretrained weights do not fit.
     """
     chosen = {"criterion": section.criterion, "optimizer": section.optimizer}
-    callbacks = [(one.name, one.entry.target(**one.arguments)) for one in section.callbacks]
+    callbacks: list[tuple[str, Any]] = [(one.name, one.entry.target(**one.arguments)) for one in section.callbacks]
     if section.scheduler is not None:
         schedule = LRScheduler(section.scheduler.entry.target, **section.scheduler.arguments)
         callbacks.append((_SCHEDULER, schedule))
-    return ESTIMATORS[section.estimator](
-        section.module.entry.target,
-        module__input_shape=input_shape,
-        module__num_classes=num_outputs,
-        **{f"module__{key}": value for key, value in section.module.arguments.items()},
+    if follows_steps:
+        setter = InputShapeSetter(param_name=_SHAPE, input_dim_fn=sample_shape, module_name="module")
+        callbacks.append((_SHAPE, setter))
+    kind: Any = (SEEDED if seeded else ESTIMATORS)[section.estimator]
+    net = kind(
+        **_module(section, input_shape, num_outputs),
         **{key: choice.entry.target for key, choice in chosen.items()},
         **{f"{key}__{name}": value for key, choice in chosen.items() for name, value in choice.arguments.items()},
         lr=section.lr,
@@ -86,69 +98,22 @@ def build_net(section: NetSection, input_shape: tuple[int, ...], num_outputs: in
         train_split=ValidSplit(section.validation_size, stratified=section.task == "classification", random_state=seed),
         callbacks=callbacks or None,
         callbacks__print_log=None,
+        device=device_of(section.device or device),
         verbose=0,
+        **({"random_state": seed} if seeded else {}),
     )
+    if not section.frozen:
+        return net
+    with seeded_rng(seed):
+        return FrozenEstimator(net.initialize())
 
 
-def train_dense(net: NeuralNet, split: Split, on_epoch: OnEpoch) -> None:
-    """
-    Train the net on the training part of the data.
-
-    Parameters
-    ----------
-    net : NeuralNet
-        The net; it is changed.
-    split : Split
-        The data; the test part is not looked at.
-    on_epoch : callable
-        Called after each epoch with the number of epochs done and the validation accuracy; in a regression with the
-        validation loss.
-
-    Raises
-    ------
-    TrainingError
-        If the loss is not finite.
-    """
-    # Epoch by epoch rather than by a callback, which would be copied with the net and report its fine-tuning, too;
-    # and by fit_loop, for fit and partial_fit swallow Ctrl-C.
-    net.notify("on_train_begin", X=split.X_train, y=split.y_train)
-    for epoch in range(1, net.max_epochs + 1):
-        ends_early = _train_epoch(net, split)
-        last = net.history[-1]
-        if not np.isfinite(last["train_loss"]):
-            raise TrainingError(
-                f"The loss of the dense net must be finite. Got {last['train_loss']} in epoch {epoch} instead; "
-                f"try a smaller 'lr' than {net.lr:g}."
-            )
-        on_epoch(epoch, last[_WATCHED[split.task]])
-        if ends_early:
-            break
-    net.notify("on_train_end", X=split.X_train, y=split.y_train)
-    # Fine-tuning has learning rates and an end of its own.
-    for name, callback in list(net.callbacks or ()):
-        if isinstance(callback, (EarlyStopping, LRScheduler)):
-            net.set_params(**{f"callbacks__{name}": None})
-
-
-def _train_epoch(net: NeuralNet, split: Split) -> bool:
-    """Train for an epoch, and tell whether a callback wants no more."""
-    try:
-        net.fit_loop(split.X_train, split.y_train, epochs=1)
-    except KeyboardInterrupt:  # Ctrl-C, or EarlyStopping, which counts
-        stopping = [one for _, one in net.callbacks_ if isinstance(one, EarlyStopping)]
-        if not any(one.misses_ >= one.patience for one in stopping):
-            raise
-        return True
-    return False
-
-
-def _check_samples(net: NeuralNet, split: Split) -> None:
-    """Send two samples through the network before any time is spent."""
-    try:
-        with torch.no_grad():
-            net.module_.eval()(torch.as_tensor(split.X_train[:2], device=net.device))
-    except Exception as exc:
-        raise InputError(
-            f"The samples, each of shape {split.input_shape}, must fit the module {type(net.module_).__name__}. "
-            f"Its forward raised {type(exc).__name__}: {exc}"
-        ) from exc
+def _module(section: NetSection, input_shape: tuple[int, ...], num_outputs: int) -> dict[str, Any]:
+    """Return what the net is told of its network."""
+    target = section.module.entry.target
+    options = {_SHAPE: input_shape, "num_classes": num_outputs, **section.module.arguments}
+    if section.pretrained is not None:
+        weights = {"file": str(section.pretrained.file), "exclude": tuple(section.pretrained.exclude)}
+        options |= {"factory": target, **weights}
+        target = with_weights
+    return {"module": target, **{f"module__{key}": value for key, value in options.items()}}

@@ -10,7 +10,7 @@ from pydantic_core import ErrorDetails
 from prunekit.pipeline._assembly import assemble
 from prunekit.pipeline._places import Located
 from prunekit.pipeline._problems import KeyPath, Problem, either, file_error, near_match, shown
-from prunekit.pipeline._section import BRANCHES, UNKNOWN_KEY, UNKNOWN_NAME
+from prunekit.pipeline._section import BRANCHES, DEVICE, FILE_NAME, STEP_NAME, UNKNOWN_KEY, UNKNOWN_NAME
 from prunekit.pipeline.schema import Experiment
 
 __all__ = ["load_experiment"]
@@ -41,7 +41,9 @@ def load_experiment(path: str | Path, assignments: Sequence[str] = ()) -> Experi
     """
     document = assemble(path, assignments)
     try:
-        return Experiment.model_validate(document.content, context={"folder": document.path.parent})
+        return Experiment.model_validate(
+            document.content, context={"folder": document.path.parent, "file": document.path}
+        )
     except ValidationError as exc:
         problems = [_problem(error, document) for error in exc.errors(include_url=False)]
         raise file_error(document.path, problems) from exc
@@ -49,8 +51,8 @@ def load_experiment(path: str | Path, assignments: Sequence[str] = ()) -> Experi
 
 def _problem(error: ErrorDetails, document: Located) -> Problem:
     key_path: KeyPath = error["loc"]
-    if key_path and key_path[-1] in BRANCHES and key_path not in document.places:
-        key_path = key_path[:-1]
+    if key_path not in document.places:
+        key_path = tuple(key for key in key_path if key not in BRANCHES)
     if error["type"] == UNKNOWN_NAME and key_path[-1] == "name" and key_path not in document.places:
         key_path = key_path[:-1]  # the short form, `optimizer: Adam`
     describe = _SENTENCES.get(error["type"], lambda ctx: f"must be right: {error['msg']}.")
@@ -75,6 +77,13 @@ def _choice(ctx: dict[str, Any]) -> str:
     return f"must be {either(choices)}. Got {shown(ctx['got'])} instead.{hint}"
 
 
+_PATTERNS = {
+    DEVICE: "cpu, cuda, cuda:1, mps, or auto for a GPU if there is one",
+    STEP_NAME: "letters and digits, beginning with a letter, with single '_' in between, for it names a step",
+    FILE_NAME: "letters, digits, '.', '_' and '-', beginning with a letter or digit, for it names a file or folder",
+}
+"""What a text must be, by the pattern that it does not match."""
+
 _SENTENCES: dict[str, Callable[[dict[str, Any]], str]] = {
     "missing": lambda ctx: f"the key '{ctx['key']}' is missing. Add it.",
     UNKNOWN_KEY: lambda ctx: f"unknown key. {near_match(ctx['key'], ctx['known'])}",
@@ -98,6 +107,45 @@ _SENTENCES: dict[str, Callable[[dict[str, Any]], str]] = {
     "indivisible": _must("a multiple of '{by}', which is {number}"),
     "needs_momentum": lambda ctx: "'nesterov' needs a momentum. Give 'momentum' a value above 0, such as 0.9.",
     "duplicate_name": lambda ctx: f"'{ctx['got']}' stands in the list twice. Keep one of them.",
+    "no_such_scorer": lambda ctx: (
+        f"the rule needs a scorer named '{ctx['got']}' among 'scoring', a mapping of names to scorers. Got "
+        f"{either(ctx['known']) if ctx['known'] else 'no mapping'} instead; name it there, or tell the rule by "
+        f"'{ctx['key']}'."
+    ),
+    "refit_of_one": lambda ctx: (
+        "is for several scorers. Leave it out, or give 'scoring' a mapping of names to scorers."
+    ),
+    "refit_of_several": lambda ctx: (
+        f"must be one of the scorers ({', '.join(ctx['known'])}), or a rule. Got {shown(ctx['got'])} instead."
+    ),
+    "no_jobs": lambda ctx: "must be at least 1, or -1 for as many as there are cores. Got 0 instead.",
+    "address_of_nothing": lambda ctx: (
+        f"is for clusters, but the backend is {ctx['backend']}. Write 'backend: dask' or 'backend: ray', or leave it "
+        "out."
+    ),
+    "needs_weights": lambda ctx: (
+        "a frozen net needs weights. Give 'pretrained: {file: …}', or leave 'frozen' out and the net is trained."
+    ),
+    "prune_and_steps": lambda ctx: (
+        "is there beside 'prune', which stands for steps of a single pruner. Leave out one of them; a step "
+        "{name: TaylorPruner, …} takes the same keys."
+    ),
+    "net_without_step": lambda ctx: (
+        f"no step is about the net. Add one that is ({', '.join(ctx['known'])}), or leave the section out."
+    ),
+    "frozen_without_pruner": lambda ctx: "is for pruning. Add a step TaylorPruner, or leave 'frozen' out.",
+    "reserved_name": lambda ctx: f"a pipeline has a parameter named '{ctx['got']}'. Give the step another name.",
+    "not_a_transformer": lambda ctx: (
+        f"all steps but the last and exporters must transform data. Got '{ctx['got']}' before the last instead; move "
+        "it, or leave out the steps after it."
+    ),
+    "nothing_to_export": lambda ctx: (
+        f"'{ctx['got']}' exports what a pruner gives. Put it after a step {either(ctx['known'])}."
+    ),
+    "nothing_learns": lambda ctx: (
+        f"the last step but for exporters must learn: NeuralNet, a pruner, a classifier or a regressor. Got "
+        f"'{ctx['got']}' instead; add such a step."
+    ),
     "name_or_mapping": _must("the name of a registered {kind}, or a mapping with the key 'name' and its options"),
     "no_npz": lambda ctx: f"must be a .npz file as numpy.savez writes it. Got {ctx['got']} instead.",
     "int_type": _must("an integer"),
@@ -106,9 +154,7 @@ _SENTENCES: dict[str, Callable[[dict[str, Any]], str]] = {
     "finite_number": _must("a finite number"),
     "bool_type": _must("true or false"),
     "string_type": _must("a text"),
-    "string_pattern_mismatch": _must(
-        "letters, digits, '.', '_' and '-', beginning with a letter or digit, for it names a folder"
-    ),
+    "string_pattern_mismatch": lambda ctx: _must(_PATTERNS.get(ctx["pattern"], "of the form {pattern}"))(ctx),
     "string_too_long": _must("a text of at most {max_length} characters"),
     "string_too_short": _must("a text of at least {min_length} characters"),
     "list_type": _must("a list"),

@@ -34,7 +34,14 @@ from prunekit.pipeline._folders import (
     load_image_folder,
 )
 from prunekit.pipeline._samples import Task
-from prunekit.pipeline._searching import SEARCHES, GridOptions, RandomOptions, Scorer
+from prunekit.pipeline._scoring import Scorer
+from prunekit.pipeline._searching import (
+    SEARCHES,
+    GridOptions,
+    HalvingGridOptions,
+    HalvingRandomOptions,
+    RandomOptions,
+)
 from prunekit.pipeline._section import UNKNOWN_NAME, Section, key_error
 from prunekit.pipeline._signatures import options_of
 from prunekit.pipeline._sources import (
@@ -47,6 +54,7 @@ from prunekit.pipeline._sources import (
     load_parquet,
     of_scikit_learn,
 )
+from prunekit.pipeline._steps import STEPS
 
 __all__ = ["REGISTRY", "Chosen", "Registered"]
 
@@ -259,13 +267,19 @@ REGISTRY: Mapping[str, Mapping[str, Entry]] = MappingProxyType(
         "optimizer": _optimizers(),
         "scheduler": _schedulers(),
         "callback": _callbacks(),
+        "step": STEPS,
         "search": {
-            "GridSearchCV": Entry(SEARCHES["GridSearchCV"], "all combinations, by cross-validation", GridOptions),
-            "RandomizedSearchCV": Entry(
-                SEARCHES["RandomizedSearchCV"],
-                "n_iter combinations, drawn by the seed",
-                RandomOptions,
-            ),
+            name: Entry(SEARCHES[name], summary, options)
+            for name, summary, options in (
+                ("GridSearchCV", "all combinations, by cross-validation", GridOptions),
+                ("RandomizedSearchCV", "n_iter combinations, drawn by the seed", RandomOptions),
+                (
+                    "HalvingGridSearchCV",
+                    "all combinations, the better ones with more of a resource",
+                    HalvingGridOptions,
+                ),
+                ("HalvingRandomSearchCV", "drawn combinations, the better ones with more", HalvingRandomOptions),
+            )
         },
     }
 )

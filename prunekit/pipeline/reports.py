@@ -5,11 +5,13 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
+from sklearn.frozen import FrozenEstimator
 
 from prunekit.exceptions import ParameterError, PipelineFileError, PrunekitError
 from prunekit.io import load
+from prunekit.pipeline._building import estimator_for
 from prunekit.pipeline._data import load_split
-from prunekit.pipeline._training import make_dense
+from prunekit.pipeline._fitted import pruners_of
 from prunekit.pipeline.loading import load_experiment
 from prunekit.pipeline.schema import Experiment
 from prunekit.reporting import content_of_run, write_report
@@ -60,7 +62,8 @@ def report_run(folder: str | Path, path: str | Path | None = None, title: str | 
     except (PrunekitError, OSError, SafetensorError) as exc:
         if not isinstance(exc, PipelineFileError):
             why = f"The network could not be built again: {exc}"
-    settings = {} if experiment is None else experiment.prune.model_dump(mode="json")
+    section = None if experiment is None else experiment.pruner
+    settings = {} if section is None else section.model_dump(mode="json")
     content = content_of_run(where, network, settings, why)
     if title is not None:
         content = replace(content, title=title)
@@ -69,9 +72,12 @@ def report_run(folder: str | Path, path: str | Path | None = None, title: str | 
 
 def _rebuild(experiment: Experiment, folder: Path) -> NetworkMap:
     """Return the connections of the pruned network."""
-    split = load_split(experiment.data, experiment.seed, experiment.net.task)
+    split = load_split(experiment.data, experiment.seed, experiment.task)
+    pruner = next(pruners_of(estimator_for(experiment, split, exporters=False)))
+    net = pruner.estimator.estimator if isinstance(pruner.estimator, FrozenEstimator) else pruner.estimator
+    shape = net.get_params(deep=False)["module__input_shape"]
     with torch.random.fork_rng():
-        dense = make_dense(experiment.net, split, experiment.seed).module_
+        dense = net.set_params(device="cpu").initialize().module_
     pruned = load(folder / "pruned.safetensors", dense).cpu()
-    example = torch.as_tensor(split.X_train[:2])
+    example = torch.zeros(2, *shape, dtype=next(pruned.parameters()).dtype)
     return map_network(UnitGraph(trace(pruned, Inputs.of(example))), pruned)

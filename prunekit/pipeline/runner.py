@@ -1,30 +1,37 @@
-"""Run a checked experiment: train, prune, compare, write."""
+"""Run a checked experiment: fit, compare, write."""
 
-import math
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import torch
-from sklearn.frozen import FrozenEstimator
-from skorch import NeuralNet
+import yaml
+from numpy.typing import NDArray
 
-from prunekit._random import seeded_rng
-from prunekit.exceptions import TargetError
-from prunekit.network import PrunableNetwork
+from prunekit.analysis import analyze
+from prunekit.pipeline._artifacts import (
+    REPORT,
+    check_names,
+    check_packages,
+    write_exports,
+    write_plots,
+    write_run_report,
+)
+from prunekit.pipeline._building import candidates_of, estimator_for
+from prunekit.pipeline._compute import computing
 from prunekit.pipeline._data import Split, load_split
-from prunekit.pipeline._outputs import OutputFolder
+from prunekit.pipeline._fitted import ESTIMATOR, PRUNED, Fitted, pruners_of
+from prunekit.pipeline._log import git_revision, logging_to
+from prunekit.pipeline._outputs import OutputFolder, is_run
 from prunekit.pipeline._results import Comparison, Measurement, measure_latencies, scores_of
-from prunekit.pipeline._searching import results_table, with_parameters
-from prunekit.pipeline._training import make_dense, train_dense
-from prunekit.pipeline.estimators import estimator_of
-from prunekit.pipeline.schema import Experiment, PruneSection
-from prunekit.pruner import TaylorPruner
+from prunekit.pipeline._searching import PARAMS, best_score, parameter_paths, results_table, with_parameters
+from prunekit.pipeline.schema import Experiment
+from prunekit.search import TaylorPrunerCV
 
-__all__ = ["Listener", "RunResult", "run_experiment"]
+__all__ = ["Listener", "RunResult", "is_finished", "run_experiment"]
 
 
 class Listener:
@@ -50,18 +57,6 @@ class Listener:
             The data.
         """
 
-    def on_epoch(self, epoch: int, accuracy: float) -> None:
-        """
-        Hear that the dense net was trained for another epoch.
-
-        Parameters
-        ----------
-        epoch : int
-            Number of epochs done.
-        accuracy : float
-            On the validation part of the training data; in a regression the loss there.
-        """
-
     def on_search(self, num_candidates: int, best: dict[str, Any], score: float) -> None:
         """
         Hear that the search is done and the best candidate is about to be trained on all training data.
@@ -76,17 +71,14 @@ class Listener:
             Its mean score over the folds.
         """
 
-    def on_prune(self) -> None:
-        """Hear that the dense net is trained and pruning begins."""
-
-    def on_measure(self, pruner: TaylorPruner) -> None:
+    def on_fitted(self, fitted: Fitted) -> None:
         """
-        Hear that pruning is done and the two nets are being compared.
+        Hear that everything is fitted, and that what came out is being measured.
 
         Parameters
         ----------
-        pruner : TaylorPruner
-            The fitted pruner.
+        fitted : Fitted
+            The fitted estimator and its parts.
         """
 
 
@@ -101,32 +93,35 @@ class RunResult:
         Where everything is written.
     files : dict of str to str
         Names of the files in the folder and what they hold.
-    layers : DataFrame
-        The layer table of the pruned net.
-    history : DataFrame
-        A row per iteration of pruning.
     comparison : Comparison
-        The dense and the pruned net side by side.
-    reduction : float
+        The dense and the pruned net side by side, or what else was fitted.
+    layers : DataFrame or None
+        The layer table of the net; None where there is no net.
+    history : DataFrame or None
+        A row per iteration of pruning; None where nothing is pruned.
+    reduction : float or None
         Fraction removed, of what the file's ``reduction_of`` names.
-    stop_reason : str
+    stop_reason : str or None
         Why pruning ended.
     """
 
     folder: Path
     files: dict[str, str]
-    layers: pd.DataFrame
-    history: pd.DataFrame
     comparison: Comparison
-    reduction: float
-    stop_reason: str
+    layers: pd.DataFrame | None = None
+    history: pd.DataFrame | None = None
+    reduction: float | None = None
+    stop_reason: str | None = None
 
 
-def run_experiment(experiment: Experiment, folder: str | Path, listener: Listener | None = None) -> RunResult:
+def run_experiment(
+    experiment: Experiment, folder: str | Path, listener: Listener | None = None, *, resume: bool = False
+) -> RunResult:
     """
     Run an experiment and write what comes out.
 
-    The random state and the number of threads of the process are as before when the run is over.
+    What is fitted is the estimator that `load_pipeline` returns, so that the numbers are those of its ``fit``. The
+    random state and the number of threads of the process are as before when the run is over.
 
     Parameters
     ----------
@@ -136,6 +131,8 @@ def run_experiment(experiment: Experiment, folder: str | Path, listener: Listene
         Where to write. The folder of an earlier run is replaced, after the run; any other folder must be empty.
     listener : Listener, optional
         Hears how far the run is.
+    resume : bool, default=False
+        Whether to go on with a run into this folder that was killed; if there is none, the run begins anew.
 
     Returns
     -------
@@ -145,7 +142,8 @@ def run_experiment(experiment: Experiment, folder: str | Path, listener: Listene
     Raises
     ------
     ParameterError
-        If ``folder`` holds something else than an earlier run.
+        If ``folder`` holds something else than an earlier run, or an unfinished one that is not to go on, or if a
+        package or a device is missing.
     InputError
         If the data do not fit the network.
     NothingToPruneError
@@ -154,118 +152,193 @@ def run_experiment(experiment: Experiment, folder: str | Path, listener: Listene
         If the target cannot be reached. Up to here nothing is trained yet.
     TrainingError
         If the loss is not finite.
+
+    Notes
+    -----
+    What a killed run goes on from are epochs of the training before pruning and steps of pruning, of every fit of a
+    search; it ends with the same numbers as one that was not killed.
     """
     listener = listener or Listener()
-    with OutputFolder(folder) as output, _threads(experiment.compute.threads):
-        split = load_split(experiment.data, experiment.seed, experiment.net.task)
+    check_packages(experiment)
+    with ExitStack() as stack:
+        output = stack.enter_context(OutputFolder(folder, resume=resume))
+        check_names(experiment, output)
+        log = stack.enter_context(logging_to(output.log))
+        stack.enter_context(computing(experiment.compute))
+        log.info("%s of '%s', %s", "resumed run" if output.is_resumed else "run", experiment.name, experiment.file)
+        split = load_split(experiment.data, experiment.seed, experiment.task)
+        log.info("data: %d training and %d test samples", len(split.y_train), len(split.y_test))
         listener.on_data(split)
-        best = experiment if experiment.search is None else _search(experiment, split, output, listener)
-        return _run(best, experiment, split, output, listener)
+        estimator = estimator_for(experiment, split, exporters=False)
+        _equip(estimator, experiment, output, listener.verbose)
+        estimator.fit(split.X_train, split.y_train)
+        best, search_facts = experiment, dict[str, Any]()
+        if experiment.search is not None:
+            best, search_facts = _note_search(estimator, experiment, output, listener)
+            log.info("search: %s", search_facts)
+        fitted = Fitted.of(estimator)
+        listener.on_fitted(fitted)
+        result = _write(fitted, best, experiment, split, output, search_facts)
+        log.info("finished: %s", result.comparison.written())
+    return result
 
 
-def _search(experiment: Experiment, split: Split, output: OutputFolder, listener: Listener) -> Experiment:
-    """Search over parameters, and return the experiment with the best."""
-    with seeded_rng(experiment.seed):
-        search = estimator_of(experiment, split.input_shape, split.num_classes).set_params(refit=False)
-        search.fit(split.X_train, split.y_train)
-    table = results_table(search)
-    listener.on_search(len(table), search.best_params_, float(search.best_score_))
-    output.write_table("search.csv", table, "a row per candidate of the search, the best first")
-    content = with_parameters({**experiment.resolved(), "search": None}, search.best_params_)
-    best = Experiment.model_validate(content)
-    output.write_experiment(best, "best.yaml", "the experiment with the best parameters, without the search")
-    return best
+def is_finished(experiment: Experiment, folder: str | Path) -> bool:
+    """
+    Tell whether a folder has the finished run of an experiment.
+
+    Parameters
+    ----------
+    experiment : Experiment
+        The experiment.
+    folder : str or Path
+        The folder.
+
+    Returns
+    -------
+    bool
+        Whether there is nothing to do.
+    """
+    path = Path(folder)
+    if not is_run(path):
+        return False
+    try:
+        written = yaml.safe_load((path / "experiment.yaml").read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError):
+        return False
+    return bool(written == experiment.resolved())
 
 
-def _run(
-    experiment: Experiment, asked_for: Experiment, split: Split, output: OutputFolder, listener: Listener
+def _equip(estimator: Any, experiment: Experiment, output: OutputFolder, verbose: int) -> None:
+    """Let the pruners keep what a run needs; none of it changes what comes out."""
+    is_search = experiment.search is not None
+    for pruner in pruners_of(estimator):
+        pruner.set_params(
+            checkpoint=str(output.state / "fits"),
+            memory=str(output.state / "memory") if experiment.compute.memory else None,
+            store_baseline=True,
+            verbose=0 if is_search else verbose,
+        )
+    if is_search:
+        return
+    last = estimator[-1] if experiment.steps is not None else estimator
+    if isinstance(last, TaylorPrunerCV):
+        last.set_params(verbose=verbose)
+
+
+def _note_search(
+    search: Any, experiment: Experiment, output: OutputFolder, listener: Listener
+) -> tuple[Experiment, dict[str, Any]]:
+    """Write the candidates, and return the experiment with the best and what is said of it."""
+    table, score = results_table(search), best_score(search)
+    best = _said(search.best_params_, experiment)
+    listener.on_search(len(table), best, score)
+    output.write_table("search", table, "a row per candidate of the search, the best first", _formats(experiment))
+    content = experiment.resolved()
+    changed = with_parameters(content, parameter_paths(content), best)
+    alone = experiment.changed(**{**changed, "search": None})
+    output.write_experiment(alone, "best.yaml", "the experiment with the best parameters, without the search")
+    return alone, {"best_params": best, "best_score": score}
+
+
+def _said(parameters: Mapping[str, Any], experiment: Experiment) -> dict[str, Any]:
+    """Return parameters of a candidate as the file says them."""
+    search = experiment.search
+    if search is None:
+        return {}
+    given = getattr(search.options, PARAMS[search.name])
+    built = candidates_of(experiment)
+    said = {}
+    for name, value in parameters.items():
+        if name not in given:  # the resource of a halving search
+            said[name] = value
+            continue
+        said[name] = next(one for one, other in zip(given[name], built[name], strict=True) if _same(value, other))
+    return said
+
+
+def _same(one: Any, other: Any) -> bool:
+    return type(one) is type(other) and repr(one) == repr(other)
+
+
+def _write(
+    fitted: Fitted,
+    best: Experiment,
+    asked_for: Experiment,
+    split: Split,
+    output: OutputFolder,
+    facts: dict[str, Any],
 ) -> RunResult:
-    """Train, prune, compare and write; what was asked for may be a search that the experiment is the best of."""
-    with seeded_rng(experiment.seed):
-        dense = make_dense(experiment.net, split, experiment.seed)
-        _check_target(experiment.prune, dense, split)
-        train_dense(dense, split, listener.on_epoch)
-        listener.on_prune()
-        pruner = TaylorPruner(
-            FrozenEstimator(dense),
-            **experiment.prune.model_dump(exclude_unset=True),
-            random_state=experiment.seed,
-            verbose=listener.verbose,
-        ).fit(split.X_train, split.y_train)
-        listener.on_measure(pruner)
-        layers = pruner.analyze()
-        file_bytes = {
-            "dense": output.save_net("dense.safetensors", dense, "the dense net"),
-            "pruned": output.save_net("pruned.safetensors", pruner.transform(), "the pruned net with its plan"),
-        }
-        nets = {"dense": dense, "pruned": pruner.transform()}
-        comparison = _compare(nets, split, layers.attrs["totals"], file_bytes, experiment.outputs.latency_batch_sizes)
-        output.write_table("layers.csv", layers, "the layer table of the pruned net")
-        output.write_table("history.csv", pruner.history_, "a row per iteration of pruning")
-        outcome = {"reduction": pruner.reduction_, "stop_reason": pruner.stop_reason_}
-        measured = {"dense": comparison.dense.written(), "pruned": comparison.pruned.written()}
-        content = {**outcome, **asdict(comparison), **measured}
-        output.write_json("metrics.json", content, "both nets measured on the test data")
-        output.write_experiment(asked_for)
-        output.write_marker(asked_for)
+    """Measure and write; what was asked for may be a search that the experiment is the best of."""
+    pruner, outputs = fitted.pruner, asked_for.outputs
+    formats = _formats(asked_for)
+    X_test = fitted.seen_by_last(split.X_test)
+    layers = _layers(fitted, X_test)
+    comparison = _compare(fitted, X_test, split, layers, output, asked_for)
+    if layers is not None:
+        output.write_table("layers", layers, "the layer table of the net", formats)
+    if pruner is not None:
+        facts = {"reduction": pruner.reduction_, "stop_reason": pruner.stop_reason_, **facts}
+        output.write_table("history", pruner.history_, "a row per iteration of pruning", ("csv", "parquet"))
+    if fitted.path is not None:
+        output.write_table("path", pd.DataFrame(fitted.path.cv_results_), "a row per reduction, by folds", formats)
+        facts |= {"best_reduction": fitted.path.best_reduction_, "best_score": fitted.path.best_score_}
+    output.write_json("metrics.json", {**facts, **comparison.written()}, "what was measured on the test data")
+    write_plots(output, best, fitted, split)
+    write_exports(output, best, fitted, split)
+    output.write_experiment(asked_for)
+    wants_report = outputs.report and bool(fitted.nets)
+    if wants_report:
+        output.new(REPORT, "the report: one HTML file")
+    output.write_marker(asked_for, {"git": git_revision(asked_for.file), "threads": torch.get_num_threads()})
+    if wants_report:
+        write_run_report(output, fitted, best, split)
     return RunResult(
         folder=output.path,
         files=output.files,
-        layers=layers,
-        history=pruner.history_,
         comparison=comparison,
-        reduction=pruner.reduction_,
-        stop_reason=pruner.stop_reason_,
+        layers=layers,
+        history=None if pruner is None else pruner.history_,
+        reduction=None if pruner is None else pruner.reduction_,
+        stop_reason=None if pruner is None else pruner.stop_reason_,
     )
 
 
-@contextmanager
-def _threads(number: int | None) -> Iterator[None]:
-    """Let torch compute with a number of threads inside of the block."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(number or before)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+def _formats(experiment: Experiment) -> tuple[str, ...]:
+    return ("csv", "parquet") if experiment.outputs.parquet else ("csv",)
 
 
-def _check_target(section: PruneSection, dense: NeuralNet, split: Split) -> None:
-    """Refuse a target that the network cannot reach, before it is trained."""
-    names = ("criterion", "include", "exclude", "min_channels", "round_to", "max_layer_reduction", "norms")
-    constraints = {name: getattr(section, name) for name in (*names, "latency_batch_size")}
-    example = torch.as_tensor(split.X_train[:2], device=dense.device)
-    largest = PrunableNetwork(dense.module_, example, **constraints).max_reduction(section.reduction_of)
-    if largest < section.target_reduction:
-        raise TargetError(
-            f"The 'target_reduction' key of prune must be at most {math.floor(1000 * largest) / 1000:g} of "
-            f"{section.reduction_of} for this network and these constraints. Got {section.target_reduction:g} instead."
-        )
+def _layers(fitted: Fitted, X: NDArray[Any]) -> pd.DataFrame | None:
+    """Return the layer table of the net."""
+    if fitted.pruner is not None:
+        return fitted.pruner.analyze()
+    return analyze(fitted.last, X[:2]) if fitted.nets else None
 
 
 def _compare(
-    nets: dict[str, NeuralNet],
+    fitted: Fitted,
+    X_test: NDArray[Any],
     split: Split,
-    totals: dict[str, dict[str, Any]],
-    file_bytes: dict[str, int],
-    batch_sizes: list[int],
+    layers: pd.DataFrame | None,
+    output: OutputFolder,
+    experiment: Experiment,
 ) -> Comparison:
-    """Measure both nets on the test part, which nothing has seen so far."""
-    latencies = measure_latencies(nets, split, batch_sizes)
-
-    def measure(name: str, when: str) -> Measurement:
-        return Measurement(
-            **scores_of(nets[name], split),
-            params=totals["params"][when],
-            macs=totals["macs"][when],
-            filters=totals["filters"][when],
-            file_bytes=file_bytes[name],
+    """Measure everything on the test part, which nothing has seen so far, and save the nets."""
+    if layers is None:
+        measured = {ESTIMATOR: Measurement(**scores_of(fitted.last, X_test, split))}
+        return Comparison(measured, len(split.y_test), torch.get_num_threads())
+    latencies = measure_latencies(fitted.nets, X_test, experiment.outputs.latency_batch_sizes)
+    totals = layers.attrs["totals"]
+    measured = {}
+    for name, net in fitted.nets.items():
+        when = "after" if name == PRUNED else "before"
+        measured[name] = Measurement(
+            **scores_of(net, X_test, split),
+            **{key: totals[key][when] for key in ("params", "macs", "filters")},
+            file_bytes=output.save_net(f"{name}.safetensors", net, _WHAT[name], keep=experiment.outputs.nets),
             latency_ms=latencies[name],
         )
+    return Comparison(measured, len(split.y_test), torch.get_num_threads())
 
-    return Comparison(
-        dense=measure("dense", "before"),
-        pruned=measure("pruned", "after"),
-        num_test=len(split.y_test),
-        num_threads=torch.get_num_threads(),
-    )
+
+_WHAT = {"dense": "the dense net", "pruned": "the pruned net with its plan", "net": "the net"}

@@ -1,39 +1,33 @@
 """The sections of a pipeline file, as pydantic models."""
 
 from math import prod
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import AfterValidator, Discriminator, Field, Tag, ValidationError, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import Field, PrivateAttr, TypeAdapter, ValidationError, ValidationInfo, model_validator
+from sklearn.base import ClassifierMixin, RegressorMixin
 
-from prunekit.importance import CRITERIA
+from prunekit.pipeline._compute import ComputeSection, Device
+from prunekit.pipeline._pruning import PruneSection
 from prunekit.pipeline._samples import Task
-from prunekit.pipeline._searching import PARAMS, key_path_of, searchable, with_parameters
-from prunekit.pipeline._section import BRANCHES, UNKNOWN_NAME, Section, errors_at, key_error
+from prunekit.pipeline._searching import PARAMS, parameter_paths, with_parameters
+from prunekit.pipeline._section import (
+    FILE_NAME,
+    STEP_NAME,
+    UNKNOWN_NAME,
+    OpenFraction,
+    PositiveInt,
+    Section,
+    errors_at,
+    key_error,
+)
+from prunekit.pipeline._steps import EXPORTERS, OF_NET, PRUNERS, PathSection
+from prunekit.pipeline._weights import PretrainedSection
 from prunekit.pipeline.registry import REGISTRY, Chosen, Registered
 
 __all__ = ["ComputeSection", "DataSection", "Experiment", "NetSection", "OutputsSection", "PruneSection"]
 
 MAX_CANDIDATES = 1000
-
-_NUMBER, _NAME = BRANCHES
-
-PositiveInt = Annotated[int, Field(ge=1)]
-OpenFraction = Annotated[float, Field(gt=0, lt=1)]
-
-
-def _known_criterion(name: str) -> str:
-    if name not in CRITERIA:
-        context = {"kind": "criterion", "known": list(CRITERIA)}
-        raise PydanticCustomError(UNKNOWN_NAME, "unknown criterion", context)
-    return name
-
-
-Step = Annotated[
-    Annotated[float, Field(gt=0, le=1), Tag(_NUMBER)]
-    | Annotated[Literal["linear", "cubic", "geometric", "one_shot", "milestones"], Tag(_NAME)],
-    Discriminator(lambda step: _NAME if isinstance(step, str) else _NUMBER),
-]
 
 
 class DataSection(Section):
@@ -95,6 +89,12 @@ class NetSection(Section):
         that of ``prune``.
     callbacks : list of str or mapping, optional
         Names of callbacks, with their options.
+    device : str, default=None
+        Where the net is trained; None: where ``compute`` says.
+    pretrained : mapping, default=None
+        Weights to begin with.
+    frozen : bool, default=False
+        Whether pruning starts from the pretrained weights as they are, without training before.
     """
 
     estimator: Literal["NeuralNetClassifier", "NeuralNetRegressor"] = "NeuralNetClassifier"
@@ -108,6 +108,9 @@ class NetSection(Section):
     validation_size: OpenFraction = 0.2
     scheduler: Annotated[Chosen, Registered("scheduler")] | None = None
     callbacks: list[Annotated[Chosen, Registered("callback")]] = Field(default_factory=list, max_length=20)
+    device: Device | None = None
+    pretrained: PretrainedSection | None = None
+    frozen: bool = False
 
     @property
     def task(self) -> Task:
@@ -135,6 +138,8 @@ class NetSection(Section):
             raise self._wrong_task(self.criterion, ("criterion",), f"Known for it: {', '.join(fitting)}.")
         if self.optimizer.arguments.get("nesterov") and not self.optimizer.arguments["momentum"]:
             raise key_error("needs_momentum", ("optimizer", "nesterov"), True)
+        if self.frozen and self.pretrained is None:
+            raise key_error("needs_weights", "frozen", True)
         for index, chosen in enumerate(self.callbacks):
             if chosen.name in [other.name for other in self.callbacks[:index]]:
                 raise key_error("duplicate_name", ("callbacks", index), chosen.name)
@@ -145,85 +150,40 @@ class NetSection(Section):
         return key_error("wrong_task", key, chosen.name, tasks=tasks, estimator=self.estimator, fix=fix)
 
 
-class PruneSection(Section):
-    """
-    Parameters of `prunekit.TaylorPruner`, with its names and defaults.
-
-    Parameters
-    ----------
-    target_reduction, reduction_of, step, criterion : optional
-        What to remove, how much, how fast and by which score.
-    score_batches, finetune_epochs, finetune_batches, final_epochs, final_batches : optional
-        How long to score and to train.
-    lr_policy, finetune_lr, compaction, distill, distill_temperature : optional
-        How to train: learning rates, when to make the network smaller, what to learn from the one before pruning.
-    min_score, max_score_drop, recovery_rounds, step_halvings : optional
-        Thresholds on the validation accuracy, and what to do when one is broken.
-    include, exclude, round_to, min_channels, max_layer_reduction, norms : optional
-        What may be pruned.
-    per, macs_regularization, score_momentum, reset_scores : optional
-        By what units are compared.
-    latency_batch_size : optional
-        Number of samples of a forward pass whose time is measured.
-    """
-
-    target_reduction: OpenFraction = 0.5
-    reduction_of: Literal["params", "macs", "filters", "memory", "latency"] = "params"
-    step: Step = "cubic"
-    criterion: Annotated[str, AfterValidator(_known_criterion)] = Field(
-        "taylor", json_schema_extra={"enum": list(CRITERIA)}
-    )
-    score_batches: PositiveInt | None = None
-    finetune_epochs: int = Field(1, ge=0)
-    finetune_batches: PositiveInt | None = None
-    final_epochs: int = Field(3, ge=0)
-    final_batches: PositiveInt | None = None
-    lr_policy: Literal["linear", "cosine", "anneal", "constant", "restart"] = "linear"
-    finetune_lr: float | None = Field(None, gt=0)
-    compaction: Literal["step", "end"] = "step"
-    distill: float = Field(0.0, ge=0, le=1)
-    distill_temperature: float = Field(2.0, gt=0)
-    min_score: float | None = None
-    max_score_drop: float | None = Field(None, ge=0)
-    recovery_rounds: int = Field(1, ge=0)
-    step_halvings: int = Field(2, ge=0)
-    include: list[str] | None = None
-    exclude: list[str] | None = None
-    round_to: PositiveInt | None = None
-    min_channels: PositiveInt = 1
-    max_layer_reduction: float | None = Field(None, gt=0, le=1)
-    norms: Literal["freeze", "subset"] = "freeze"
-    per: Literal["target", "params", "macs", "filters", "memory", "latency"] | None = "target"
-    macs_regularization: float = Field(0.0, ge=0)
-    score_momentum: float = Field(0.0, ge=0, lt=1)
-    reset_scores: bool = True
-    latency_batch_size: PositiveInt = 1
-
-
-class ComputeSection(Section):
-    """
-    What the run computes with.
-
-    Parameters
-    ----------
-    threads : int, default=None
-        Threads of torch. None: as many as torch takes by itself.
-    """
-
-    threads: PositiveInt | None = None
-
-
 class OutputsSection(Section):
     """
-    What is measured at the end.
+    What is measured and written at the end, besides what every run writes.
 
     Parameters
     ----------
     latency_batch_sizes : list of int, default=[1, 32]
         Batches whose forward pass is timed.
+    parquet : bool, default=False
+        Whether all tables are written as parquet files too; the history is in any case.
+    report : bool, default=True
+        Whether an HTML report is written.
+    plots : list of str, optional
+        Pictures to draw: ``path``, ``layers``, ``history``, ``importances``, ``confusion``.
+    plot_format : {"png", "svg", "pdf"}, default="png"
+        Their format.
+    nets : bool, default=True
+        Whether the nets are saved.
+    onnx, program : bool, default=False
+        Whether the pruned net is exported for ONNX Runtime, by ``torch.export``.
     """
 
     latency_batch_sizes: list[PositiveInt] = Field([1, 32], min_length=1)
+    parquet: bool = False
+    report: bool = True
+    plots: list[Literal["path", "layers", "history", "importances", "confusion"]] = Field(default_factory=list)
+    plot_format: Literal["png", "svg", "pdf"] = "png"
+    nets: bool = True
+    onnx: bool = False
+    program: bool = False
+
+
+StepName = Annotated[str, Field(pattern=STEP_NAME, max_length=50)]
+Steps = Annotated[dict[StepName, Annotated[Chosen, Registered("step")]], Field(min_length=1, max_length=50)]
 
 
 class Experiment(Section):
@@ -239,58 +199,178 @@ class Experiment(Section):
     data : DataSection
         The data.
     net : NetSection
-        The dense network.
+        The dense network; only steps without it need none.
     prune : PruneSection
-        How it is pruned.
+        How it is pruned. In its place:
+    steps : dict of str to (str or mapping)
+        The steps of a pipeline by their names, in order: transformers, then the net, a pruner or another estimator,
+        then exporters.
+    search : mapping, optional
+        A search over parameters of the estimator that these sections give.
     compute : ComputeSection, optional
         What is computed with.
     outputs : OutputsSection, optional
-        What is measured.
-    search : mapping, optional
-        A search over parameters of ``prune`` and, with ``estimator__`` before them, of ``net``.
+        What is measured and written.
     """
 
     also_known: ClassVar[tuple[str, ...]] = ("vars", "include")
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
+    name: str = Field(pattern=FILE_NAME)
     seed: int = Field(0, ge=0, lt=2**32)
     data: DataSection
-    net: NetSection
-    prune: PruneSection
+    net: NetSection | None = None
+    prune: PruneSection | None = None
+    steps: Steps | None = None
+    search: Annotated[Chosen, Registered("search")] | None = None
     compute: ComputeSection = Field(default_factory=ComputeSection)
     outputs: OutputsSection = Field(default_factory=OutputsSection)
-    search: Annotated[Chosen, Registered("search")] | None = None
+
+    _origin: "_Origin" = PrivateAttr(default_factory=lambda: _Origin())
+
+    @property
+    def file(self) -> Path | None:
+        """
+        File that the experiment was read from.
+
+        Returns
+        -------
+        Path or None
+            None for an experiment that was made in Python.
+        """
+        return self._origin.context.get("file")
+
+    def changed(self, **sections: Any) -> "Experiment":
+        """
+        Return the experiment with other sections, checked as those of the file are.
+
+        Parameters
+        ----------
+        **sections : object
+            Plain values, None for a section that is left out.
+
+        Returns
+        -------
+        Experiment
+            A new one.
+        """
+        return Experiment.model_validate({**self.resolved(), **sections}, context=self._origin.context)
+
+    @property
+    def task(self) -> Task:
+        """
+        What is to be learnt.
+
+        Returns
+        -------
+        {"classification", "regression"}
+            As the net says, or the estimator among the steps.
+        """
+        if self.net is not None:
+            return self.net.task
+        tasks = self._last_step[1].entry.tasks
+        return next((task for task in tasks if task in self.data.source.entry.tasks), tasks[0])
+
+    @property
+    def pruner(self) -> PruneSection | None:
+        """
+        Parameters of the pruner, wherever the file has them.
+
+        Returns
+        -------
+        PruneSection or None
+            None if nothing is pruned.
+        """
+        if self.steps is None:
+            return self.prune
+        options = self._last_step[1].options
+        section = options.estimator if isinstance(options, PathSection) else options
+        return section if isinstance(section, PruneSection) else None
+
+    @property
+    def _prunes(self) -> bool:
+        return self.steps is None or self._last_step[1].name in PRUNERS
+
+    @property
+    def _last_step(self) -> tuple[str, Chosen]:
+        """The step that learns: the last one but for exporters."""
+        steps = list((self.steps or {}).items())
+        return next((one for one in reversed(steps) if one[1].name not in EXPORTERS), steps[-1])
+
+    @model_validator(mode="after")
+    def _note_origin(self, info: ValidationInfo) -> Self:
+        self._origin = _Origin(info.context or {})
+        return self
+
+    @model_validator(mode="after")
+    def _check_parts(self) -> Self:
+        """Check that there is what is needed, and nothing that nobody would look at."""
+        if self.prune is not None and self.steps is not None:
+            raise key_error("prune_and_steps", "steps", None)
+        if self.prune is None and self.steps is None:
+            raise key_error("missing", "prune", None)
+        needs_net = self.steps is None or any(step.name in OF_NET for step in self.steps.values())
+        if needs_net and self.net is None:
+            raise key_error("missing", "net", None)
+        if self.net is not None and not needs_net:
+            raise key_error("net_without_step", "net", None, known=list(OF_NET))
+        if self.net is not None and self.net.frozen and not self._prunes:
+            raise key_error("frozen_without_pruner", ("net", "frozen"), True)
+        return self
+
+    @model_validator(mode="after")
+    def _check_order(self) -> Self:
+        """Check that the steps can follow each other."""
+        names = list(self.steps or {})
+        last = self._last_step[0] if self.steps else ""
+        for name, step in (self.steps or {}).items():
+            at = ("steps", name)
+            if name in _OF_PIPELINES:
+                raise key_error("reserved_name", at, name)
+            if names.index(name) < names.index(last):
+                if step.name in OF_NET or step.name in EXPORTERS or not hasattr(step.entry.target, "transform"):
+                    raise key_error("not_a_transformer", at, step.name)
+            elif step.name in EXPORTERS and not self._prunes:
+                raise key_error("nothing_to_export", at, step.name, known=list(PRUNERS))
+        if self.steps and self._last_step[1].name not in OF_NET and not _predicts(self._last_step[1]):
+            raise key_error("nothing_learns", ("steps", last), self._last_step[1].name)
+        return self
 
     @model_validator(mode="after")
     def _check_task(self) -> Self:
         source = self.data.source
-        if self.net.task not in source.entry.tasks:
-            other = "NeuralNetRegressor" if self.net.task == "classification" else "NeuralNetClassifier"
-            fix = f"Write 'estimator: {other}' under net, or name another source."
-            raise self.net._wrong_task(source, ("data", "source"), fix)
-        return self
+        if self.task in source.entry.tasks:
+            return self
+        if self.net is None:
+            step = self._last_step[1]
+            context = {"tasks": list(source.entry.tasks), "estimator": step.name}
+            raise key_error("wrong_task", ("data", "source"), source.name, **context, fix="Name another source.")
+        other = "NeuralNetRegressor" if self.net.task == "classification" else "NeuralNetClassifier"
+        fix = f"Write 'estimator: {other}' under net, or name another source."
+        raise self.net._wrong_task(source, ("data", "source"), fix)
 
     @model_validator(mode="after")
-    def _check_search(self) -> Self:
+    def _check_search(self, info: ValidationInfo) -> Self:
         """Check every candidate by the section that it is for."""
         if self.search is None:
             return self
         key = PARAMS[self.search.name]
         grid = self.search.arguments[key]
-        sections = {"net": self.net.model_dump(mode="json"), "prune": self.prune.model_dump(mode="json")}
-        known = list(searchable(sections["net"], sections["prune"]))
+        content = self.model_dump(mode="json", exclude={"search"})
+        paths = parameter_paths(content)
+        resource = self.search.arguments.get("resource", "n_samples")
+        if resource != "n_samples" and (resource not in paths or resource in grid):
+            known = ["n_samples", *(name for name in paths if name not in grid)]
+            raise key_error(UNKNOWN_NAME, ("search", "resource"), resource, kind="parameter", known=known)
         for name, values in grid.items():
-            if name not in known:
-                raise key_error(UNKNOWN_NAME, ("search", key, name), name, kind="parameter", known=known)
+            if name not in paths:
+                raise key_error(UNKNOWN_NAME, ("search", key, name), name, kind="parameter", known=list(paths))
             for index, value in enumerate(values):
-                section = key_path_of(name)[0]
-                model = NetSection if section == "net" else PruneSection
                 try:
-                    model.model_validate(with_parameters(sections, {name: value})[section])
+                    _check_part(with_parameters(content, paths, {name: value}), paths[name], info.context)
                 except ValidationError as exc:
                     raise errors_at(exc, ("search", key, name, index)) from exc
-        if self.search.name == "GridSearchCV" and prod(map(len, grid.values())) > MAX_CANDIDATES:
-            count = prod(map(len, grid.values()))
+        count = prod(map(len, grid.values()))
+        if "n_iter" not in self.search.arguments and count > MAX_CANDIDATES:
             raise key_error("too_many_candidates", ("search", key), count, most=MAX_CANDIDATES)
         return self
 
@@ -303,4 +383,38 @@ class Experiment(Section):
         dict
             What a pipeline file that leaves nothing out would hold.
         """
-        return self.model_dump(mode="json")
+        content = self.model_dump(mode="json")
+        # Of the two ways to say it, one is there.
+        return {key: value for key, value in content.items() if key not in _EITHER or value is not None}
+
+
+class _Origin:
+    """Where an experiment came from, which is no part of what it says: all are equal."""
+
+    def __init__(self, context: dict[str, Any] | None = None) -> None:
+        self.context = context or {}
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Origin)
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+_EITHER = ("net", "prune", "steps")
+_OF_PIPELINES = ("steps", "memory", "verbose", "transform_input")
+_STEP: TypeAdapter[Chosen] = TypeAdapter(Annotated[Chosen, Registered("step")])
+
+
+def _check_part(content: dict[str, Any], path: tuple[str, ...], context: Any) -> None:
+    """Check the section in which a parameter stands."""
+    section, *rest = path
+    if section == "steps":
+        _STEP.validate_python(content["steps"][rest[0]], context=context)
+    else:
+        model = NetSection if section == "net" else PruneSection
+        model.model_validate(content[section], context=context)
+
+
+def _predicts(step: Chosen) -> bool:
+    """Tell whether an estimator of scikit-learn learns targets."""
+    return issubclass(step.entry.target, (ClassifierMixin, RegressorMixin))  # type: ignore[arg-type]

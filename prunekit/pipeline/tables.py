@@ -1,6 +1,7 @@
 """Tables of a run for the terminal; the numbers come ready from the runner."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pandas as pd
 from rich import box
@@ -74,7 +75,7 @@ def frozen_note(layers: pd.DataFrame) -> Text:
 
 def comparison_table(comparison: Comparison) -> Table:
     """
-    Return the dense and the pruned net side by side.
+    Return the dense and the pruned net side by side, or what else was fitted.
 
     Parameters
     ----------
@@ -86,43 +87,48 @@ def comparison_table(comparison: Comparison) -> Table:
     Table
         A row per quantity.
     """
-    dense, pruned = comparison.dense, comparison.pruned
-    table = _new_table("Before and after")
+    names = list(comparison.measured)
+    table = _new_table("Before and after" if len(names) > 1 else "Measured")
     table.add_column("")
-    for heading in ("dense", "pruned", "change"):
+    for heading in (*names, "change") if len(names) > 1 else names:
         table.add_column(heading, justify="right", no_wrap=True)
-    for row in _score_rows(comparison):
-        table.add_row(*row)
-    for name, before, after in (
-        ("parameters", dense.params, pruned.params),
-        ("multiply-adds for one sample", dense.macs, pruned.macs),
-        ("filters", dense.filters, pruned.filters),
-        ("file size in bytes", dense.file_bytes, pruned.file_bytes),
-    ):
-        table.add_row(name, f"{before:,}", f"{after:,}", change_text(1 - after / before))
-    for size, before_ms in dense.latency_ms.items():
-        after_ms = pruned.latency_ms[size]
-        table.add_row(
-            f"latency in ms, batch of {size}",
-            f"{before_ms:.3f}",
-            f"{after_ms:.3f}",
-            change_text(1 - after_ms / before_ms),
-        )
+    for name, values, show, tell in _rows(comparison):
+        change = [tell(*values)] if len(values) > 1 else []
+        table.add_row(name, *map(show, values), *change)
     return table
 
 
-def _score_rows(comparison: Comparison) -> Iterator[tuple[str, str, str, str]]:
-    """Yield what the nets are worth on the test data."""
-    dense, pruned, where = comparison.dense, comparison.pruned, f"on {comparison.num_test} test samples"
-    if dense.test_accuracy is not None and pruned.test_accuracy is not None:
-        points = 100 * (pruned.test_accuracy - dense.test_accuracy)
-        before, after = (percent_text(accuracy, 2) for accuracy in (dense.test_accuracy, pruned.test_accuracy))
-        yield f"accuracy {where}", before, after, f"{points:+.2f} points".replace("-", "−")
-    if dense.r2 is not None and pruned.r2 is not None:
-        yield f"R² {where}", f"{dense.r2:.4f}", f"{pruned.r2:.4f}", f"{pruned.r2 - dense.r2:+.4f}".replace("-", "−")
-    if dense.mse is not None and pruned.mse is not None:
-        change = change_text(1 - pruned.mse / dense.mse) if dense.mse else ""
-        yield "mean squared error", f"{dense.mse:.6g}", f"{pruned.mse:.6g}", change
+_Row = tuple[str, list[Any], Callable[[Any], str], Callable[[Any, Any], str]]
+
+
+def _rows(comparison: Comparison) -> Iterator[_Row]:
+    """Yield each quantity: its name, values, how they are shown, and how their change is told."""
+    measured = list(comparison.measured.values())
+    where = f"on {comparison.num_test} test samples"
+    shown: list[tuple[str, str, Callable[[Any], str], Callable[[Any, Any], str]]] = [
+        ("test_accuracy", f"accuracy {where}", lambda value: percent_text(value, 2), _points),
+        ("r2", f"R² {where}", lambda value: f"{value:.4f}", lambda a, b: f"{b - a:+.4f}".replace("-", "−")),
+        ("mse", "mean squared error", lambda value: f"{value:.6g}", _change),
+        ("params", "parameters", lambda value: f"{value:,}", _change),
+        ("macs", "multiply-adds for one sample", lambda value: f"{value:,}", _change),
+        ("filters", "filters", lambda value: f"{value:,}", _change),
+        ("file_bytes", "file size in bytes", lambda value: f"{value:,}", _change),
+    ]
+    for key, name, show, tell in shown:
+        values = [getattr(one, key) for one in measured]
+        if None not in values:
+            yield name, values, show, tell
+    latencies = [one.latency_ms for one in measured if one.latency_ms is not None]
+    for size in latencies[0] if latencies else ():
+        yield f"latency in ms, batch of {size}", [one[size] for one in latencies], lambda ms: f"{ms:.3f}", _change
+
+
+def _points(before: float, after: float) -> str:
+    return f"{100 * (after - before):+.2f} points".replace("-", "−")
+
+
+def _change(before: float, after: float) -> str:
+    return change_text(1 - after / before) if before else ""
 
 
 def _new_table(title: str) -> Table:

@@ -4,5 +4,6 @@ from prunekit.reporting._content import ReportContent
 from prunekit.reporting._folder import content_of_run
 from prunekit.reporting._page import write_report
 from prunekit.reporting._report import report
+from prunekit.reporting._sources import collect_content
 
-__all__ = ["ReportContent", "content_of_run", "report", "write_report"]
+__all__ = ["ReportContent", "collect_content", "content_of_run", "report", "write_report"]

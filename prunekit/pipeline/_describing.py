@@ -1,0 +1,337 @@
+"""From an estimator to what a pipeline file says of it."""
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+from typing import Any
+
+from sklearn.base import BaseEstimator
+from sklearn.frozen import FrozenEstimator
+from sklearn.pipeline import Pipeline
+from skorch import NeuralNet
+from skorch.callbacks import Callback, InputShapeSetter, LRScheduler
+from skorch.dataset import ValidSplit
+
+from prunekit.exceptions import ParameterError
+from prunekit.pipeline._catalogue import describe_step
+from prunekit.pipeline._pruning import PruneSection
+from prunekit.pipeline._samples import Task
+from prunekit.pipeline._scoring import scorer_name
+from prunekit.pipeline._searching import PARAMS, SEARCHES, describe_folds
+from prunekit.pipeline._steps import EXPORTERS, NET, PATH, PRUNER
+from prunekit.pipeline._training import ESTIMATORS, SEEDED
+from prunekit.pipeline._weights import with_weights
+from prunekit.pipeline.registry import REGISTRY
+from prunekit.pruner import TaylorPruner
+from prunekit.search import TaylorPrunerCV, smallest_within
+
+_FROM_THE_DATA = ("input_shape", "num_classes")
+_NET_NAMES = {kind: name for kinds in (ESTIMATORS, SEEDED) for name, kind in kinds.items()}
+_RULE = type(smallest_within())
+
+
+def describe(estimator: Any) -> dict[str, Any]:
+    """
+    Return the sections of a pipeline file for an estimator; what a file cannot say is found by `check_same`.
+
+    Parameters
+    ----------
+    estimator : TaylorPruner, Pipeline or search
+        Fitted or not.
+
+    Returns
+    -------
+    dict
+        Plain values.
+
+    Raises
+    ------
+    ParameterError
+        If it is something else, or has a part that no file can name.
+    """
+    is_search = type(estimator) in SEARCHES.values()
+    model = estimator.estimator if is_search else estimator
+    net = _net_of(model)
+    content: dict[str, Any] = {"seed": _seed_of(model)}
+    if net is not None:
+        content["net"] = _net_section(net)
+    if isinstance(model, Pipeline):
+        content["steps"] = {name: _step(step) for name, step in model.steps}
+    elif type(model) is TaylorPruner and net is not None:
+        content["prune"] = _pruner_section(model)
+    else:
+        inner = getattr(model, "estimator", None)
+        got = type(model).__name__ + (f" of {type(inner).__name__}" if inner is not None else "")
+        raise ParameterError(
+            "The 'estimator' parameter of dump_pipeline must be a TaylorPruner of a skorch net, a Pipeline, or a "
+            f"search of scikit-learn over one of them. Got {got} instead."
+        )
+    jobs = [
+        one.n_jobs
+        for one in (estimator, _last(model))
+        if is_search or isinstance(one, TaylorPrunerCV)
+        if hasattr(one, "n_jobs") and one.n_jobs is not None
+    ]
+    if jobs:
+        content["compute"] = {"n_jobs": jobs[0]}
+    if is_search:
+        task: Task = "regression" if _is_regression(model) else "classification"
+        content["search"] = _search_section(estimator, task)
+    return content
+
+
+def from_the_data(estimator: Any) -> tuple[Any, Any]:
+    """
+    Return what the net of an estimator was told of the data.
+
+    Parameters
+    ----------
+    estimator : TaylorPruner, Pipeline or search
+        As `describe` takes it.
+
+    Returns
+    -------
+    input_shape, num_classes : object
+        None where there is no net.
+    """
+    net = _net_of(estimator.estimator if type(estimator) in SEARCHES.values() else estimator)
+    params = {} if net is None else _unfrozen(net).get_params(deep=False)
+    shape, number = (params.get(f"module__{key}") for key in _FROM_THE_DATA)
+    return shape, number
+
+
+def check_same(given: Any, written: Any) -> None:
+    """
+    Refuse an estimator with parameters that a file does not hold.
+
+    Parameters
+    ----------
+    given : estimator
+        What is to be written.
+    written : estimator
+        What the file says.
+
+    Raises
+    ------
+    ParameterError
+        If they are not equal; it names the first parameter.
+    """
+    owners = {TaylorPruner: "the pruner", **dict.fromkeys(SEARCHES.values(), "the search")}
+    owner = "the net" if isinstance(given, NeuralNet) else owners.get(type(given), f"{type(given).__name__}")
+    if type(given) is not type(written):
+        raise ParameterError(
+            f"The estimator must be one that a pipeline file can say, {type(written).__name__} here. "
+            f"Got {type(given).__name__} instead."
+        )
+    mine, theirs = (_parameters(one) for one in (given, written))
+    for key in sorted(mine.keys() | theirs.keys()):
+        one, other = mine.get(key), theirs.get(key)
+        pairs = list(_nested(one, other))
+        for inner, other_inner in pairs:
+            check_same(inner, other_inner)
+        if not pairs and _plain(one) != _plain(other):
+            raise ParameterError(
+                f"The '{key}' parameter of {owner} cannot be written to a pipeline file. "
+                f"It must be {other!r}. Got {one!r} instead."
+            )
+
+
+def _parameters(estimator: Any) -> dict[str, Any]:
+    if isinstance(estimator, FrozenEstimator):
+        return {"estimator": estimator.estimator}
+    parameters: dict[str, Any] = estimator.get_params(deep=False)
+    return {key: value for key, value in parameters.items() if key != "_params_to_validate"}
+
+
+def _nested(one: Any, other: Any) -> Iterator[tuple[Any, Any]]:
+    """Yield estimators within a parameter, pair by pair."""
+    if isinstance(one, BaseEstimator | NeuralNet) and isinstance(other, BaseEstimator | NeuralNet):
+        yield one, other
+    elif isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+        named = [
+            (a, b)
+            for a, b in zip(one, other, strict=True)
+            if isinstance(a, tuple) and isinstance(b, tuple) and a[0] == b[0] and isinstance(a[1], BaseEstimator)
+        ]
+        if len(named) == len(one):
+            yield from ((a[1], b[1]) for a, b in named)
+
+
+def _plain(value: Any) -> Any:
+    """Return a value in a form in which equal ones compare as equal."""
+    if isinstance(value, tuple | list):
+        return [_plain(one) for one in value]
+    if isinstance(value, Mapping):
+        return {key: _plain(one) for key, one in value.items()}
+    if isinstance(value, Callback):
+        return type(value), {key: _plain(one) for key, one in value.get_params().items()}
+    if isinstance(value, ValidSplit | _RULE) or type(value).__module__.startswith("sklearn.model_selection"):
+        return type(value), {key: _plain(one) for key, one in vars(value).items()}
+    if isinstance(value, BaseEstimator):
+        return type(value), _plain(value.get_params())
+    return value
+
+
+def _last(model: Any) -> Any:
+    """Return the step that learns."""
+    if not isinstance(model, Pipeline):
+        return model
+    steps = [step for _, step in model.steps if not isinstance(step, tuple(EXPORTERS.values()))]
+    return steps[-1] if steps else None
+
+
+def _net_of(model: Any) -> Any:
+    """Return the net that a model is about, None without one."""
+    last = _last(model)
+    if isinstance(last, TaylorPrunerCV):
+        last = last._pruner
+    inner = last.estimator if isinstance(last, TaylorPruner) else last
+    return inner if isinstance(_unfrozen(inner), NeuralNet) else None
+
+
+def _unfrozen(net: Any) -> Any:
+    return net.estimator if isinstance(net, FrozenEstimator) else net
+
+
+def _seed_of(model: Any) -> int:
+    last = _last(model)
+    if isinstance(last, TaylorPrunerCV):
+        last = last._pruner
+    seed = getattr(last, "random_state", None)
+    return seed if isinstance(seed, int) else 0
+
+
+def _is_regression(model: Any) -> bool:
+    return getattr(model, "_estimator_type", None) == "regressor" or (
+        model.__sklearn_tags__().estimator_type == "regressor"
+    )
+
+
+def _step(step: Any) -> Any:
+    """Return what a file says of a step."""
+    if isinstance(step, TaylorPruner):
+        return {"name": PRUNER, **_pruner_section(step)}
+    if isinstance(step, TaylorPrunerCV):
+        options = {key: getattr(step, key) for key in ("reductions", "scoring", "tolerance")}
+        reductions = options["reductions"]
+        options["reductions"] = reductions if isinstance(reductions, int) else list(reductions)
+        task: Task = "regression" if _is_regression(step) else "classification"
+        return {
+            "name": PATH,
+            **options,
+            "cv": describe_folds(step.cv, task),
+            "estimator": _pruner_section(step._pruner),
+        }
+    if isinstance(step, NeuralNet):
+        return {"name": NET}
+    for name, kind in EXPORTERS.items():
+        if type(step) is kind:
+            fields = REGISTRY["step"][name].options.model_fields
+            return {"name": name, **{key: getattr(step, key) for key in fields}, "path": str(step.path)}
+    return describe_step(step)
+
+
+def _pruner_section(pruner: TaylorPruner) -> dict[str, Any]:
+    return {key: getattr(pruner, key) for key in PruneSection.model_fields}
+
+
+def _search_section(search: Any, task: Task) -> dict[str, Any]:
+    """Return what a file says of a search."""
+    name = type(search).__name__
+    fields = REGISTRY["search"][name].options.model_fields
+    options = {key: getattr(search, key) for key in fields}
+    grid = options[PARAMS[name]]
+    if not isinstance(grid, Mapping):
+        raise ParameterError(
+            f"The '{PARAMS[name]}' parameter of the search must be one mapping to be written. Got {grid!r} instead."
+        )
+    options[PARAMS[name]] = {key: [_value(value) for value in values] for key, values in grid.items()}
+    options["cv"] = describe_folds(options["cv"], task)
+    scoring = options["scoring"]
+    options["scoring"] = (
+        {key: scorer_name(one) for key, one in scoring.items()}
+        if isinstance(scoring, Mapping)
+        else scorer_name(scoring)
+    )
+    if "refit" in options:
+        refit = options["refit"]
+        rule = {key.lstrip("_"): value for key, value in vars(refit).items()} if isinstance(refit, _RULE) else None
+        options["refit"] = {"name": "smallest_within", **rule} if rule else None if refit is True else refit
+    return {"name": name, **options}
+
+
+def _value(value: Any) -> Any:
+    if isinstance(value, BaseEstimator):
+        return describe_step(value)
+    return [_value(one) for one in value] if isinstance(value, tuple) else value
+
+
+def _net_section(net: Any) -> dict[str, Any]:
+    """Return what a file says of a net."""
+    frozen, net = isinstance(net, FrozenEstimator), _unfrozen(net)
+    if type(net) not in _NET_NAMES:
+        raise ParameterError(
+            f"The net must be a {' or '.join(ESTIMATORS)} to be written. Got {type(net).__name__} instead."
+        )
+    parameters = net.get_params(deep=False)
+    split = net.train_split
+    if not isinstance(split, ValidSplit) or not isinstance(split.cv, float):
+        raise ParameterError(
+            "The 'train_split' parameter of the net must be a ValidSplit of a fraction to be written. "
+            f"Got {split!r} instead."
+        )
+    section: dict[str, Any] = {
+        "estimator": _NET_NAMES[type(net)],
+        "module": _module(parameters),
+        **{key: _chosen(key, parameters[key], parameters) for key in ("criterion", "optimizer")},
+        **{key: parameters[key] for key in ("lr", "max_epochs", "batch_size", "device")},
+        "validation_size": split.cv,
+        "callbacks": [],
+        "frozen": frozen,
+    }
+    if parameters["module"] is with_weights:
+        exclude = list(parameters["module__exclude"])
+        section["pretrained"] = {"file": parameters["module__file"], "exclude": exclude}
+    for _, callback in net.callbacks or ():
+        if isinstance(callback, InputShapeSetter):
+            continue
+        if isinstance(callback, LRScheduler):
+            section["scheduler"] = {"name": _name_of("scheduler", callback.policy), **callback.kwargs}
+        else:
+            name = _name_of("callback", type(callback))
+            options = REGISTRY["callback"][name].options.model_fields
+            section["callbacks"].append({"name": name, **{key: getattr(callback, key) for key in options}})
+    return section
+
+
+def _module(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a file says of the network, whatever weights it begins with."""
+    if parameters["module"] is not with_weights:
+        return _chosen("module", parameters["module"], parameters)
+    own = {key: value for key, value in parameters.items() if key not in _OF_WEIGHTS}
+    return _chosen("module", parameters["module__factory"], own)
+
+
+_OF_WEIGHTS = ("module__factory", "module__file", "module__exclude")
+
+
+def _chosen(kind: str, target: Any, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the name and options of the module, criterion or optimizer."""
+    options = {
+        key.removeprefix(f"{kind}__"): list(value) if isinstance(value, tuple) else value
+        for key, value in parameters.items()
+        if key.startswith(f"{kind}__")
+    }
+    named = {key: value for key, value in options.items() if key not in _FROM_THE_DATA}
+    return {"name": _name_of(kind, target), **named}
+
+
+def _name_of(kind: str, target: Any) -> str:
+    """Return the registered name of a class."""
+    for name, entry in REGISTRY[kind].items():
+        registered = entry.target.func if isinstance(entry.target, partial) else entry.target
+        if registered is target:
+            return name
+    got = getattr(target, "__name__", repr(target))
+    raise ParameterError(
+        f"The {kind} must be one that a pipeline file can name ({', '.join(REGISTRY[kind])}). Got {got} instead."
+    )

@@ -1,0 +1,99 @@
+"""Networks that begin with the weights of a file."""
+
+from collections.abc import Callable, Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import Field
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from prunekit.exceptions import InputError
+from prunekit.pipeline._samples import ExistingFile
+from prunekit.pipeline._section import Section
+
+_MAX_NAMES = 5
+
+
+class PretrainedSection(Section):
+    """
+    Weights that a network begins with.
+
+    Parameters
+    ----------
+    file : str
+        A .safetensors file with the tensors under the names of the network's parameters and buffers, such as
+        ``prunekit.save`` or ``safetensors.torch.save_model`` writes.
+    exclude : list of str, optional
+        Patterns of names that stay as they are drawn, as in ``["head.*"]`` for another number of classes.
+    """
+
+    file: ExistingFile
+    exclude: list[str] = Field(default_factory=list, max_length=100)
+
+
+def with_weights(*, factory: Callable[..., nn.Module], file: str, exclude: Sequence[str] = (), **options: Any) -> Any:
+    """
+    Build a network and fill it with the tensors of a file.
+
+    Parameters
+    ----------
+    factory : callable
+        Builds the network.
+    file : str
+        A .safetensors file.
+    exclude : sequence of str, default=()
+        Patterns of names that stay as they are.
+    **options : dict
+        What the factory is given.
+
+    Returns
+    -------
+    Module
+        The network.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, lacks a tensor, or has one of another shape.
+    """
+    module = factory(**options)
+    try:
+        stored = load_file(file)
+    except (OSError, SafetensorError) as exc:
+        raise InputError(
+            f"The 'pretrained' key of net must be a whole .safetensors file. Got {Path(file)} instead: {exc}"
+        ) from exc
+    own = module.state_dict(keep_vars=True)
+    wanted = {name: tensor for name, tensor in own.items() if not any(fnmatchcase(name, one) for one in exclude)}
+    # Tensors that a network has under several names stand in a file once.
+    known = {id(own[name]) for name in stored if name in own}
+    missing = [name for name, tensor in wanted.items() if name not in stored and id(tensor) not in known]
+    others = [
+        f"{name} of shape {tuple(stored[name].shape)} for {tuple(tensor.shape)}"
+        for name, tensor in wanted.items()
+        if name in stored and stored[name].shape != tensor.shape
+    ]
+    for problem, names in (("no", missing), ("another", others)):
+        if names:
+            raise InputError(
+                f"The file of pretrained weights must have every tensor of the network {type(module).__name__}. "
+                f"Got {file} with {problem} {_shortened(names)} instead. Name another file, or leave tensors as they "
+                "are drawn by 'exclude'."
+            )
+    _fill(wanted, stored)
+    return module
+
+
+def _fill(wanted: dict[str, Tensor], stored: dict[str, Tensor]) -> None:
+    with torch.no_grad():
+        for name in wanted.keys() & stored.keys():
+            wanted[name].copy_(stored[name])
+
+
+def _shortened(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _MAX_NAMES} more" if len(names) > _MAX_NAMES else ""
+    return f"{', '.join(names[:_MAX_NAMES])}{more}"
