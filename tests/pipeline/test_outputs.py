@@ -27,9 +27,9 @@ def test_folder_appears_at_the_end(tmp_path):
     with OutputFolder(tmp_path / "a" / "b") as output:
         output.write_json("run.json", {"prunekit_run": 1}, "marker")
         assert not output.path.exists()
-    assert [path.name for path in output.path.iterdir()] == ["run.json"]
+    assert [path.name for path in output.path.iterdir()] in (["run.json", "run.log"], ["run.log", "run.json"])
     assert [path.name for path in (tmp_path / "a").iterdir()] == ["b"]
-    assert output.files == {"run.json": "marker"}
+    assert output.files == {"run.log": "the log", "run.json": "marker"}
 
 
 def test_exception_leaves_nothing(tmp_path):
@@ -87,7 +87,7 @@ def test_empty_folder_is_taken(tmp_path, monkeypatch, here):
 
 def test_table_keeps_a_named_index(tmp_path):
     with OutputFolder(tmp_path / "run") as output:
-        output.write_table("plain.csv", pd.DataFrame({"a": [1, 2]}), "plain")
-        output.write_table("named.csv", pd.DataFrame({"a": [1]}, index=pd.Index(["x"], name="key")), "named")
+        output.write_table("plain", pd.DataFrame({"a": [1, 2]}), "plain")
+        output.write_table("named", pd.DataFrame({"a": [1]}, index=pd.Index(["x"], name="key")), "named")
     assert (tmp_path / "run" / "plain.csv").read_text() == "a\n1\n2\n"
     assert (tmp_path / "run" / "named.csv").read_text() == "key,a\nx,1\n"

@@ -52,15 +52,8 @@ class Recorder(Listener):
     def on_data(self, split):
         self.heard.append(("data", len(split.y_test)))
 
-    def on_epoch(self, epoch, accuracy):
-        self.heard.append(("epoch", epoch))
-        assert 0 <= accuracy <= 1
-
-    def on_prune(self):
-        self.heard.append("prune")
-
-    def on_measure(self, pruner):
-        self.heard.append(("measure", pruner.n_iterations_))
+    def on_fitted(self, fitted):
+        self.heard.append(("fitted", fitted.pruner.n_iterations_))
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +68,7 @@ def run(tmp_path_factory):
 
 def test_listener_hears_all_stages(run):
     heard = run[1]
-    assert heard == [("data", 899), ("epoch", 1), ("epoch", 2), "prune", ("measure", 2)]
+    assert heard == [("data", 899), ("fitted", 2)]
 
 
 def test_files_are_those_listed(run):
@@ -86,6 +79,9 @@ def test_files_are_those_listed(run):
         "pruned.safetensors",
         "layers.csv",
         "history.csv",
+        "history.parquet",
+        "report.html",
+        "run.log",
         "metrics.json",
         "experiment.yaml",
         "run.json",
@@ -166,15 +162,14 @@ def test_refused_folder_costs_no_training(tmp_path):
 def test_samples_that_do_not_fit_the_network(tmp_path):
     np.savez(tmp_path / "rows.npz", X=np.zeros((40, 5)), y=np.arange(40) % 2)
     experiment = load_experiment(write(tmp_path, "source: digits", "source: {name: npz, path: rows.npz}"))
-    expected = r"The samples, each of shape \(5,\), must fit the module ConvNet. Its forward raised RuntimeError: "
-    with pytest.raises(InputError, match=expected):
+    with pytest.raises(InputError, match="ConvNet"):
         run_experiment(experiment, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
 def test_loss_that_is_not_finite(tmp_path):
     experiment = load_experiment(write(tmp_path, "lr: 0.01", "lr: 1.0e+30"))
-    with pytest.raises(TrainingError, match=r"The loss of the dense net must be finite. Got (nan|inf) in epoch \d"):
+    with pytest.raises(TrainingError, match=r"must be finite. Got (nan|inf)"):
         run_experiment(experiment, tmp_path / "out")
 
 
@@ -182,8 +177,8 @@ def test_loss_that_is_not_finite(tmp_path):
     ("prune", "error", "message"),
     [
         ("target_reduction: 0.999", TargetError,
-         r"The 'target_reduction' key of prune must be at most 0\.\d+ of params for this network and these "
-         "constraints. Got 0.999 instead."),
+         r"The 'target_reduction' parameter of TaylorPruner must be at most 0\.\d+ of params for this network and "
+         "these constraints. Got 0.999 instead."),
         ("target_reduction: 0.4\n  exclude: ['*']", NothingToPruneError, "ConvNet has no filter that can be removed"),
     ],
 )  # fmt: skip

@@ -11,7 +11,7 @@ from sklearn.model_selection import GridSearchCV, RandomizedSearchCV, Stratified
 
 from prunekit.exceptions import ParameterError
 from prunekit.pipeline import Listener, dump_pipeline, load_experiment, load_pipeline, run_experiment
-from prunekit.pipeline.estimators import _check_same
+from prunekit.pipeline._describing import check_same
 from prunekit.pipeline.reports import report_run
 
 GRID = Path(__file__).parents[2] / "pipelines" / "grid.yaml"
@@ -92,7 +92,7 @@ def test_round_trip(tmp_path, changes):
     path = tmp_path / "dumped.yaml"
     dump_pipeline(file.estimator, file.experiment.data, name="grid", path=path)
     again = load_pipeline(path)
-    _check_same(file.estimator, again.estimator)
+    check_same(file.estimator, again.estimator)
     assert again.experiment.search == file.experiment.search
     assert type(again.estimator) is (RandomizedSearchCV if changes else GridSearchCV)
 
@@ -101,7 +101,7 @@ def test_round_trip(tmp_path, changes):
     ("parameters", "expected"),
     [
         ({"refit": False}, "The 'refit' parameter of the search cannot be written to a pipeline file."),
-        ({"n_jobs": 2}, "The 'n_jobs' parameter of the search cannot be written to a pipeline file."),
+        ({"pre_dispatch": 2}, "The 'pre_dispatch' parameter of the search cannot be written to a pipeline file."),
         ({"cv": 3}, "The 'cv' parameter of the search cannot be written to a pipeline file."),
         ({"param_grid": [{"step": ["cubic"]}]}, "The 'param_grid' parameter of the search must be one mapping"),
     ],

@@ -1,16 +1,17 @@
 """The dense net is trained as the file says: schedules, callbacks, early ends."""
 
+import signal
 import textwrap
 
 import numpy as np
 import pytest
 import torch
-from skorch.callbacks import Callback, EarlyStopping, GradientNormClipping, LRScheduler
+from skorch.callbacks import Callback
 
-from prunekit._random import seeded_rng
+from prunekit.exceptions import TrainingError
 from prunekit.pipeline import load_experiment, run_experiment
 from prunekit.pipeline._data import load_split
-from prunekit.pipeline._training import make_dense, train_dense
+from prunekit.pipeline._training import build_net
 
 FILE = """\
     name: tiny
@@ -33,13 +34,12 @@ def load(tmp_path):
     return lambda *changes: load_experiment(path, changes)
 
 
-def trained(experiment, heard=None):
-    """Return the net and its data after training."""
-    split = load_split(experiment.data, experiment.seed, experiment.net.task)
-    with seeded_rng(experiment.seed):
-        net = make_dense(experiment.net, split, experiment.seed)
-        train_dense(net, split, lambda epoch, value: (heard if heard is not None else []).append((epoch, value)))
-    return net, split
+def trained(experiment, *callbacks):
+    """Return the net and its data after training, with further callbacks."""
+    split = load_split(experiment.data, experiment.seed, experiment.task)
+    net = build_net(experiment.net, split.input_shape, split.num_classes, experiment.seed, seeded=True)
+    net.set_params(callbacks=[*callbacks, *(net.callbacks or [])])
+    return net.fit(split.X_train, split.y_train), split
 
 
 class Rates(Callback):
@@ -53,12 +53,8 @@ class Rates(Callback):
 
 
 def test_schedule_sets_the_rates(load):
-    experiment = load("net.scheduler={name: StepLR, step_size: 2, gamma: 0.1}")
-    split = load_split(experiment.data, 0)
-    net = make_dense(experiment.net, split, 0)
     rates = Rates()
-    net.callbacks_.insert(0, ("rates", rates))
-    train_dense(net, split, lambda epoch, value: None)
+    trained(load("net.scheduler={name: StepLR, step_size: 2, gamma: 0.1}"), ("rates", rates))
     assert rates.rates == pytest.approx([0.1, 0.1, 0.01, 0.01])
 
 
@@ -68,11 +64,9 @@ def test_plateau_is_of_the_training_loss(load):
 
 
 def test_early_end(load):
-    heard = []
     stopping = "{name: EarlyStopping, patience: 2, threshold: 100, threshold_mode: abs}"
-    net, _ = trained(load(f"net.callbacks=[{stopping}]", "net.max_epochs=50"), heard)
-    assert [epoch for epoch, _ in heard] == [1, 2, 3]  # the best, and two that are no better
-    assert len(net.history) == 3
+    net, _ = trained(load(f"net.callbacks=[{stopping}]", "net.max_epochs=50"))
+    assert len(net.history) == 3  # the best, and two that are no better
 
 
 def test_best_weights_are_taken(load):
@@ -95,25 +89,30 @@ def test_score_to_stop_by(load):
     assert np.isfinite(net.history[:, "balanced_accuracy"]).all()
 
 
+class Interrupt(Callback):
+    """Presses Ctrl-C."""
+
+    def on_epoch_end(self, net, **kwargs):
+        signal.raise_signal(signal.SIGINT)
+
+
 def test_interrupt_is_no_early_end(load):
-    class Interrupt(Callback):
-        def on_epoch_end(self, net, **kwargs):
-            raise KeyboardInterrupt
-
-    experiment = load("net.callbacks=[EarlyStopping]")
-    split = load_split(experiment.data, 0)
-    net = make_dense(experiment.net, split, 0)
-    net.callbacks_.append(("interrupt", Interrupt()))
-    with pytest.raises(KeyboardInterrupt):
-        train_dense(net, split, lambda epoch, value: None)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            trained(load("net.callbacks=[EarlyStopping]"), ("interrupt", Interrupt()))
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
-def test_what_is_for_training_only_leaves_the_net(load):
-    callbacks = "net.callbacks=[EarlyStopping, {name: GradientNormClipping, gradient_clip_value: 1}]"
-    net, _ = trained(load(callbacks, "net.scheduler={name: ExponentialLR, gamma: 0.9}"))
-    kinds = [type(callback) for _, callback in net.callbacks_]
-    assert GradientNormClipping in kinds
-    assert not {EarlyStopping, LRScheduler} & set(kinds)
+def test_loss_of_a_net_that_is_not_finite(load):
+    with pytest.raises(TrainingError, match="The loss of the net must be finite"):
+        trained(load("net.lr=1.0e+30"))
+
+
+def test_same_seed_same_weights(load):
+    first, second = (trained(load())[0].module_.state_dict() for _ in range(2))
+    assert all(torch.equal(first[key], second[key]) for key in first)
 
 
 def test_whole_run_with_everything(load, tmp_path, capsys):
@@ -130,13 +129,12 @@ def test_whole_run_with_everything(load, tmp_path, capsys):
 
 @pytest.mark.parametrize("criterion", ["MSELoss", "L1Loss", "SmoothL1Loss", "{name: HuberLoss, delta: 0.5}"])
 def test_losses_of_regressions(load, criterion):
-    heard = []
     experiment = load(
         *("data={source: diabetes, scale: standard, target_scale: standard}", f"net.criterion={criterion}"),
         *("net.estimator=NeuralNetRegressor", "net.optimizer=AdamW", "net.lr=0.01", "net.max_epochs=10"),
     )
-    net, split = trained(experiment, heard)
-    assert heard[-1][1] == net.history[-1, "valid_loss"] < heard[0][1]
+    net, split = trained(experiment)
+    assert net.history[-1, "valid_loss"] < net.history[0, "valid_loss"]
     assert net.score(split.X_test, split.y_test) > 0.2
 
 
