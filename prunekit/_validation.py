@@ -5,6 +5,8 @@ from collections.abc import Iterable
 from numbers import Integral, Real
 from typing import Literal
 
+import numpy as np
+
 from prunekit.exceptions import ParameterError, ParameterTypeError
 
 Closed = Literal["left", "right", "both", "neither"]
@@ -91,6 +93,34 @@ def check_integer(name: str, value: object, owner: str, low: int) -> int:
     if value < low:
         raise ParameterError(f"{wanted} Got {value!r} instead.")
     return int(value)
+
+
+def check_boolean(name: str, value: object, owner: str) -> bool:
+    """
+    Return a switch.
+
+    Parameters
+    ----------
+    name : str
+        Name of the parameter.
+    value : object
+        What the user gave.
+    owner : str
+        Class or function that the parameter belongs to.
+
+    Returns
+    -------
+    bool
+        The value.
+
+    Raises
+    ------
+    ParameterTypeError
+        If it is neither True nor False.
+    """
+    if not isinstance(value, bool | np.bool_):
+        raise ParameterTypeError(f"The '{name}' parameter of {owner} must be True or False. Got {value!r} instead.")
+    return bool(value)
 
 
 def check_choice(name: str, value: object, owner: str, choices: Iterable[str]) -> str:

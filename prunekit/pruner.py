@@ -34,7 +34,7 @@ from prunekit._loop import (
     Sharing,
     Visits,
 )
-from prunekit._random import seeded_rng
+from prunekit._random import preserve_rng, seeded_rng
 from prunekit._skorch import FineTuner
 from prunekit._validation import check_integer
 from prunekit.cost import RESOURCES, Quantity
@@ -140,6 +140,9 @@ class TaylorPruner(_skorch.TravellingNets, DocumentedMixin, MetaEstimatorMixin, 
     control : bool, default=False
         Whether to train the network before pruning for as long as the pruned one, without pruning, so that what the
         longer training gives is not credited to pruning: see ``control_score_``.
+    store_baseline : bool, default=False
+        Whether to keep the network as it was before pruning, for comparisons: see ``baseline_estimator_``. It takes the
+        memory of that network, and changes no number.
     checkpoint : str or Path, default=None
         Folder in which the run is kept after every iteration. If it ends before its time, whatever the reason, `fit`
         with the same parameters and data goes on from there, with the same result. The training before pruning is kept
@@ -207,6 +210,10 @@ class TaylorPruner(_skorch.TravellingNets, DocumentedMixin, MetaEstimatorMixin, 
         so far: by PyTorch on a CUDA device, else the largest resident set of the process).
     baseline_score_ : float
         Validation score before pruning, NaN without validation data or scorer.
+    baseline_estimator_ : NeuralNet
+        With ``store_baseline=True``: the network before pruning, a fitted net, after its training or with the weights
+        of `FrozenEstimator`. It shares nothing with ``estimator_``, and is pickled with the pruner; `save` leaves it
+        out.
     reduction_ : float
         Reached reduction of ``reduction_of``.
     reductions_ : dict of str to float
@@ -359,6 +366,7 @@ class TaylorPruner(_skorch.TravellingNets, DocumentedMixin, MetaEstimatorMixin, 
         step_halvings: int = 2,
         compaction: Literal["step", "end"] = "step",
         control: bool = False,
+        store_baseline: bool = False,
         checkpoint: str | Path | None = None,
         memory: Any = None,
         scoring: str | Callable[..., float] | None = None,
@@ -396,6 +404,7 @@ class TaylorPruner(_skorch.TravellingNets, DocumentedMixin, MetaEstimatorMixin, 
         self.step_halvings = step_halvings
         self.compaction = compaction
         self.control = control
+        self.store_baseline = store_baseline
         self.checkpoint = checkpoint
         self.memory = memory
         self.scoring = scoring
@@ -536,6 +545,7 @@ class TaylorPruner(_skorch.TravellingNets, DocumentedMixin, MetaEstimatorMixin, 
                     checkpoint.write("dense", _skorch.trained_state(start, dense))
             network = self._make_network(start, example)
 
+        baseline = self._make_baseline(net, start) if self.store_baseline else None
         before = _skorch.copy_fitted(start) if self.distill or self.control else None
         distillation = (
             _skorch.Distillation(before, self.distill, self.distill_temperature)
@@ -597,6 +607,7 @@ class TaylorPruner(_skorch.TravellingNets, DocumentedMixin, MetaEstimatorMixin, 
         self.plan_ = network.plan
         self._layer_table = network.analyze()
         self._network_map = map_network(network.graph, network.module)
+        self._keep_baseline(baseline)
         if self.control:
             self._keep_control(net, result)
         self._warn_of_bottlenecks()
@@ -771,12 +782,24 @@ class TaylorPruner(_skorch.TravellingNets, DocumentedMixin, MetaEstimatorMixin, 
         if self.checkpoint is None:
             return None
         params = self.get_params(deep=False)
-        for name in ("checkpoint", "memory", "verbose"):
+        for name in ("checkpoint", "memory", "store_baseline", "verbose"):  # none of which changes a number
             del params[name]
         if isinstance(self.random_state, np.random.RandomState):
             params["random_state"] = "RandomState"  # which goes on from fit to fit
         folder = Path(self.checkpoint) / fingerprint(params, data)
         return SharedCheckpoint(folder, _skorch.processes_of(self._net))
+
+    def _make_baseline(self, net: NeuralNet, start: NeuralNet) -> NeuralNet:
+        """Return the trained net in the form that the pruned one will have; random states stay as they are."""
+        with preserve_rng(_skorch.device_of(start)):
+            return _skorch.rebuild(net, _skorch.bare_module(start), trained=start)
+
+    def _keep_baseline(self, baseline: NeuralNet | None) -> None:
+        """Set the attribute, or remove that of a fit before."""
+        if baseline is not None:
+            self.baseline_estimator_ = baseline
+        elif hasattr(self, "baseline_estimator_"):
+            del self.baseline_estimator_
 
     def _keep_control(self, net: NeuralNet, result: LoopResult) -> None:
         """Set the attributes of the control run."""

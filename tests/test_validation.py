@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from prunekit._validation import check_choice, check_integer, check_interval
+from prunekit._validation import check_boolean, check_choice, check_integer, check_interval
 from prunekit.exceptions import ParameterError, ParameterTypeError
 
 
@@ -60,3 +60,11 @@ def test_choices() -> None:
         assert str(caught.value) == (
             f"The 'of' parameter of Owner must be one of 'params', 'macs'. Got {value!r} instead."
         )
+
+
+def test_a_switch_is_true_or_false():
+    assert check_boolean("x", True, "Owner") is True
+    assert check_boolean("x", np.bool_(False), "Owner") is False
+    for value in (1, "yes", None):
+        with pytest.raises(ParameterTypeError, match=r"The 'x' parameter of Owner must be True or False\. Got"):
+            check_boolean("x", value, "Owner")

@@ -7,7 +7,7 @@ from os import PathLike
 from typing import Any, cast
 
 from prunekit._skorch import RATE_POLICIES, Budget
-from prunekit._validation import check_choice, check_integer, check_interval
+from prunekit._validation import check_boolean, check_choice, check_integer, check_interval
 from prunekit.cost import QUANTITIES, Quantity
 from prunekit.exceptions import ParameterError, ParameterTypeError
 from prunekit.importance import make_criterion
@@ -114,6 +114,7 @@ class LoopSettings:
                 f"The 'checkpoint' parameter of {owner} must be the path of a folder or None. "
                 f"Got {params['checkpoint']!r} instead."
             )
+        check_boolean("store_baseline", params["store_baseline"], owner)
         check_integer("latency_batch_size", params["latency_batch_size"], owner, 1)
         schedule = as_schedule(params["step"], owner)
         limit = max_to_prune(schedule)

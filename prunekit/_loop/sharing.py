@@ -14,7 +14,7 @@ from prunekit.io import BROKEN, StateStore, fingerprint
 
 _FREE = (
     *("target_reduction", "step", "final_epochs", "final_batches", "min_score", "max_score_drop", "recovery_rounds"),
-    *("step_halvings", "control", "checkpoint", "memory", "random_state", "verbose"),
+    *("step_halvings", "control", "store_baseline", "checkpoint", "memory", "random_state", "verbose"),
 )
 """Parameters that decide how far the course of pruning is gone, not what it is."""
 

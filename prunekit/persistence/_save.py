@@ -19,7 +19,7 @@ from prunekit.persistence._describe import describe, describe_net, name_of
 from prunekit.pruner import TaylorPruner
 from prunekit.surgery import PruningPlan, check_module, noted_inputs, noted_plan
 
-_UNKEPT = ("estimator_", "control_estimator_", "plan_", "history_")
+_UNKEPT = ("estimator_", "baseline_estimator_", "control_estimator_", "plan_", "history_")
 _TORCH = ("callbacks_", "cuda_dependent_attributes_", "history_", "init_context_", "initialized_", "prefixes_")
 
 

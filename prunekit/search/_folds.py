@@ -90,6 +90,7 @@ def path_pruner(pruner: TaylorPruner, reductions: Sequence[float]) -> TaylorPrun
         min_score=None,
         max_score_drop=None,
         control=False,
+        store_baseline=False,
         checkpoint=None,
     )
     return pruner
