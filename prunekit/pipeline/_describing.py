@@ -192,12 +192,12 @@ def _unfrozen(net: Any) -> Any:
     return net.estimator if isinstance(net, FrozenEstimator) else net
 
 
-def _seed_of(model: Any) -> int:
+def _seed_of(model: Any) -> Any:
     last = _last(model)
     if isinstance(last, TaylorPrunerCV):
         last = last._pruner
     seed = getattr(last, "random_state", None)
-    return seed if isinstance(seed, int) else 0
+    return 0 if seed is None else seed
 
 
 def _is_regression(model: Any) -> bool:
@@ -255,7 +255,7 @@ def _search_section(search: Any, task: Task) -> dict[str, Any]:
     if "refit" in options:
         refit = options["refit"]
         rule = {key.lstrip("_"): value for key, value in vars(refit).items()} if isinstance(refit, _RULE) else None
-        options["refit"] = {"name": "smallest_within", **rule} if rule else None if refit is True else refit
+        options["refit"] = {"name": "smallest_within", **rule} if rule else refit
     return {"name": name, **options}
 
 

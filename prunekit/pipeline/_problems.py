@@ -7,6 +7,7 @@ from pathlib import Path
 from reprlib import Repr
 
 from prunekit.exceptions import PipelineFileError
+from prunekit.pipeline._section import BRANCHES
 
 KeyPath = tuple[str | int, ...]
 
@@ -86,6 +87,8 @@ def dotted(key_path: KeyPath) -> str:
     """
     text = ""
     for part in key_path:
+        if part in BRANCHES:
+            continue
         text += f"[{part}]" if isinstance(part, int) else f".{part}"
     return text.removeprefix(".")
 

@@ -146,8 +146,8 @@ Folds = Annotated[
     Discriminator(_number_or_mapping),
 ]
 Refit = Annotated[
-    Annotated[str, Tag(_NAME)] | Annotated[RefitRule, Tag(_MAPPING)],
-    Discriminator(_name_or_mapping),
+    Annotated[Literal[True], Tag(_NUMBER)] | Annotated[str, Tag(_NAME)] | Annotated[RefitRule, Tag(_MAPPING)],
+    Discriminator(_branch),
 ]
 Scoring = Annotated[
     Annotated[SearchScorer, Tag(_NAME)] | Annotated[Scorers, Tag(_MAPPING)],
@@ -161,7 +161,7 @@ class SearchOptions(Section):
 
     cv: Folds | None = None
     scoring: Scoring | None = None
-    refit: Refit | None = None
+    refit: Refit = True
 
     @model_validator(mode="after")
     def _check_refit(self) -> Self:
@@ -171,7 +171,7 @@ class SearchOptions(Section):
             for key, name in wanted.items():
                 if name not in several:
                     raise key_error("no_such_scorer", ("refit",), name, key=key, known=several)
-        elif self.refit is not None and not several:
+        elif self.refit is not True and not several:
             raise key_error("refit_of_one", "refit", self.refit)
         elif several and self.refit not in several:
             raise key_error("refit_of_several", "refit", self.refit, known=several)
@@ -199,7 +199,7 @@ class HalvingOptions(Section):
     min_resources: PositiveInt | Literal["exhaust", "smallest"] = "exhaust"
     max_resources: PositiveInt | Literal["auto"] = "auto"
     aggressive_elimination: bool = False
-    cv: Folds | None = None
+    cv: Folds = NUM_FOLDS
     scoring: SearchScorer | None = None
 
 
@@ -271,8 +271,8 @@ def make_search(
         given["scoring"] = {key: scorer_of(scorer) for key, scorer in given["scoring"].items()}
     elif given["scoring"] is not None:
         given["scoring"] = scorer_of(given["scoring"])
-    refit = given.pop("refit", None)
-    given["refit"] = refit.make() if isinstance(refit, RefitRule) else True if refit is None else refit
+    if isinstance(given.get("refit"), RefitRule):
+        given["refit"] = given["refit"].make()
     given[PARAMS[name]] = dict(grid)
     if "random_state" in inspect.signature(kind).parameters:
         given["random_state"] = seed

@@ -27,6 +27,9 @@ _OF_FILES = {
 }
 
 
+_EITHER = {"anyOf": [{"required": ["net", "prune"]}, {"required": ["steps"]}]}
+
+
 def experiment_schema() -> dict[str, Any]:
     """
     Return what a pipeline file may hold, as JSON Schema.
@@ -44,7 +47,7 @@ def experiment_schema() -> dict[str, Any]:
     """
     schema = Experiment.model_json_schema()
     definitions = schema.pop("$defs")
-    required = _take_required(schema, definitions)
+    required = {**_take_required(schema, definitions), **_EITHER}
     for section in (schema, *definitions.values()):
         _allow_references(section)
     schema["properties"].update(_OF_FILES)
@@ -64,12 +67,18 @@ def _take_required(schema: dict[str, Any], definitions: dict[str, Any]) -> dict[
         result["required"] = schema.pop("required")
     within = {}
     for key, value in schema.get("properties", {}).items():
-        section = definitions.get(value.get("$ref", "").rpartition("/")[2])
+        section = definitions.get(_referred(value))
         if section and (inner := _take_required(section, definitions)):
             within[key] = inner
     if within:
         result["properties"] = within
     return result
+
+
+def _referred(schema: dict[str, Any]) -> str:
+    """Return the name of the definition that a key refers to, which may be left out as well."""
+    forms = [schema, *schema.get("anyOf", ())]
+    return next((form["$ref"].rpartition("/")[2] for form in forms if "$ref" in form), "")
 
 
 def _allow_references(schema: Any) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Self, cast
 
 import skorch.callbacks
 import torch
@@ -393,7 +393,7 @@ def _dump(chosen: Chosen) -> dict[str, Any]:
 
 def _json_schemas(name: str, entry: Entry) -> Iterator[dict[str, Any]]:
     """Yield the short form, where no option is required, and the mapping."""
-    options = entry.options.model_json_schema()
+    options = _inlined(entry.options.model_json_schema())
     about = {"title": name, "description": entry.summary}
     required = options.get("required", [])
     if not required:
@@ -405,3 +405,20 @@ def _json_schemas(name: str, entry: Entry) -> Iterator[dict[str, Any]]:
         "required": ["name", *required],
         "additionalProperties": False,
     }
+
+
+def _inlined(schema: dict[str, Any]) -> dict[str, Any]:
+    """Put definitions into the places that refer to them, since what comes out is a part of another schema."""
+    definitions = schema.pop("$defs", {})
+
+    def put(value: Any) -> Any:
+        if isinstance(value, list):
+            return [put(one) for one in value]
+        if not isinstance(value, dict):
+            return value
+        if "$ref" in value:
+            named = definitions[value["$ref"].rpartition("/")[2]]
+            return put({**named, **{key: one for key, one in value.items() if key != "$ref"}})
+        return {key: put(one) for key, one in value.items()}
+
+    return cast("dict[str, Any]", put(schema))

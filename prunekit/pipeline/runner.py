@@ -11,6 +11,7 @@ import torch
 import yaml
 from numpy.typing import NDArray
 
+from prunekit._random import rng_state, set_rng_state
 from prunekit.analysis import analyze
 from prunekit.pipeline._artifacts import (
     REPORT,
@@ -161,6 +162,8 @@ def run_experiment(
     listener = listener or Listener()
     check_packages(experiment)
     with ExitStack() as stack:
+        # Not as a block that holds the random state: fits in threads would wait for it.
+        stack.callback(set_rng_state, rng_state())
         output = stack.enter_context(OutputFolder(folder, resume=resume))
         check_names(experiment, output)
         log = stack.enter_context(logging_to(output.log))

@@ -144,8 +144,8 @@ CASES = [
     ("target_reduction: 0.5", "include: stages", "line 15, prune.include: must be a list. Got 'stages' instead."),
     ("latency_batch_sizes: [1]", "latency_batch_sizes: 1",
      "line 17, outputs.latency_batch_sizes: must be a list. Got 1 instead."),
-    ("latency_batch_sizes: [1]", "report: true",
-     "line 17, outputs.report: unknown key. Known: latency_batch_sizes."),
+    ("latency_batch_sizes: [1]", "reports: true",
+     "line 17, outputs.reports: unknown key. Did you mean 'report'?"),
     ("outputs:", "compute: {threads: 0}\noutputs:", "line 16, compute.threads: must be at least 1. Got 0 instead."),
     # search
     ("outputs:", "search: GridSearchCV\noutputs:",
@@ -171,7 +171,7 @@ CASES = [
     ("outputs:", "search: {name: GridSearchCV, cv: 1, param_grid: {step: [cubic]}}\noutputs:",
      "line 16, search.cv: must be at least 2. Got 1 instead."),
     ("outputs:", "search: {name: GridSearchCV, n_iter: 3, param_grid: {step: [cubic]}}\noutputs:",
-     "line 16, search.n_iter: unknown key. Known: param_grid, cv, scoring."),
+     "line 16, search.n_iter: unknown key. Known: cv, scoring, refit, param_grid."),
     ("outputs:", "search: {name: RandomizedSearchCV, param_distributions: {step: [cubik]}}\noutputs:",
      "line 16, search.param_distributions.step[0]: must be 'linear', 'cubic', 'geometric', 'one_shot' or 'milestones'. "
      "Got 'cubik' instead. Did you mean 'cubic'?"),

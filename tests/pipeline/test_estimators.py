@@ -142,7 +142,7 @@ def refused(change, file):
          "The 'callbacks' parameter of the net cannot be written to a pipeline file."),
         (lambda pruner: pruner.estimator,
          "The 'estimator' parameter of dump_pipeline must be a TaylorPruner of a skorch net, a Pipeline, "
-         "or a search of scikit-learn over one of them. Got NeuralNetClassifier of type instead."),
+         "or a search of scikit-learn over one of them. Got NeuralNetClassifier instead."),
         (lambda pruner: TaylorPruner(partial), "Got TaylorPruner of type instead."),
     ],
 )  # fmt: skip

@@ -74,10 +74,10 @@ def test_valid_file(write):
         ("target_reduction", "target_reductoin",
          "line 12, prune.target_reductoin: unknown key. Did you mean 'target_reduction'?"),
         ("prune:", "prun:",
-         "2 problems.\n  line 1, prune: the key 'prune' is missing. Add it.\n"
-         "  line 11, prun: unknown key. Did you mean 'prune'?"),
+         "line 11, prun: unknown key. Did you mean 'prune'?"),
         ("seed: 3", "colour: 3",
-         "line 2, colour: unknown key. Known: name, seed, data, net, prune, compute, outputs, search, vars, include."),
+         "line 2, colour: unknown key. Known: name, seed, data, net, prune, steps, search, compute, outputs, vars, "
+         "include."),
         ("max_epochs: 2", "epochs: 2",
          "line 10, net.epochs: unknown key. Did you mean 'max_epochs'?"),
         ("widths", "width", "line 7, net.module.width: unknown key. Did you mean 'widths'?"),
@@ -92,7 +92,8 @@ def test_valid_file(write):
         ("seed: 3", "3: 3", "line 2: a key must be a word. Got 3 instead."),
         ("seed: 3", "[a]: 3", "line 2: a key must be a word. Got a list or mapping instead."),
         ("seed: 3", "<<: {seed: 3}",
-         "line 2, <<: unknown key. Known: name, seed, data, net, prune, compute, outputs, search, vars, include."),
+         "line 2, <<: unknown key. Known: name, seed, data, net, prune, steps, search, compute, outputs, vars, "
+         "include."),
         # names
         ("ConvNet", "ConvNets",
          "line 7, net.module.name: there is no module named 'ConvNets'. Did you mean 'ConvNet'?"),
@@ -110,7 +111,7 @@ def test_valid_file(write):
          "line 4, data.source: there is no source named 'digit'. Did you mean 'digits'?"),
         ("name: tiny", "name: ../../etc",
          "line 1, name: must be letters, digits, '.', '_' and '-', beginning with a letter or digit, for it names a "
-         "folder. Got '../../etc' instead."),
+         "file or folder. Got '../../etc' instead."),
         ("0.6", "0.6\n  criterion: tailor",
          "line 13, prune.criterion: there is no criterion named 'tailor'. Did you mean 'taylor'?"),
         # types

@@ -100,7 +100,7 @@ def test_round_trip(tmp_path, changes):
 @pytest.mark.parametrize(
     ("parameters", "expected"),
     [
-        ({"refit": False}, "The 'refit' parameter of the search cannot be written to a pipeline file."),
+        ({"refit": False}, "must have parameters that a pipeline file can say. Got False as search.refit"),
         ({"pre_dispatch": 2}, "The 'pre_dispatch' parameter of the search cannot be written to a pipeline file."),
         ({"cv": 3}, "The 'cv' parameter of the search cannot be written to a pipeline file."),
         ({"param_grid": [{"step": ["cubic"]}]}, "The 'param_grid' parameter of the search must be one mapping"),
