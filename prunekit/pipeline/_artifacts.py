@@ -28,7 +28,7 @@ from prunekit.reporting import collect_content, content_of_run, report, write_re
 _NUM_EXAMPLES = 8
 _DPI = 150
 
-_PLOTS: dict[str, tuple[str, Callable[[Any], Any]]] = {
+_PLOTS: dict[str, tuple[str, Callable[..., Any]]] = {
     "path": ("score against size, iteration by iteration", PruningPathDisplay.from_estimator),
     "layers": ("what each layer has lost", LayerReductionDisplay.from_estimator),
     "history": ("loss, score, size and time, iteration by iteration", HistoryDisplay.from_estimator),
@@ -92,12 +92,13 @@ def write_plots(output: OutputFolder, experiment: Experiment, fitted: Fitted, sp
         if name == "confusion":
             what = "confusions of classes before and after"
             X = fitted.seen_by_last(split.X_test)
-            axes = figure.subplots(1, 2)
+            axes = figure.subplots(1, 3)
             nets = fitted.nets
             ConfusionChangeDisplay.from_estimators(nets[DENSE], nets[PRUNED], X, split.y_test, ax=axes)
         else:
             what, draw = _PLOTS[name]
-            draw(fitted.pruner, ax=figure.add_subplot())  # type: ignore[call-arg]
+            axes = figure.subplots(2, 2).ravel() if name == "history" else figure.add_subplot()
+            draw(fitted.path if name == "path" and fitted.path else fitted.pruner, ax=axes)
         form = experiment.outputs.plot_format
         # Neither dates nor random names, so that the same experiment gives the same file.
         with rc_context({"svg.hashsalt": experiment.name}):
@@ -106,7 +107,7 @@ def write_plots(output: OutputFolder, experiment: Experiment, fitted: Fitted, sp
             figure.savefig(path, dpi=_DPI, metadata=metadata)
 
 
-_SIZES = {"confusion": (11, 5), "history": (8, 9)}
+_SIZES = {"confusion": (15, 5), "history": (12, 9)}
 
 
 def write_exports(output: OutputFolder, experiment: Experiment, fitted: Fitted, split: Split) -> None:

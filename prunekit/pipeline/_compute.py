@@ -1,6 +1,7 @@
 """What an experiment computes with: threads, a device, and workers on this machine or a cluster."""
 
 import importlib
+import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -144,6 +145,7 @@ def _dask(section: ComputeSection) -> Iterator[None]:
     # Dask's own setting lets the allocator give every large tensor back at once, which costs half of the time.
     environment = {"distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": 2**30}
     options: dict[str, Any] = {"n_workers": _workers(section), "threads_per_worker": 1, "dashboard_address": None}
+    options["silence_logs"] = logging.ERROR  # of workers that are slow to end
     with ExitStack() as stack:
         stack.enter_context(dask.config.set(environment))
         try:
