@@ -1,6 +1,7 @@
 """The dense network of an experiment, as a trained skorch net."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,6 +11,7 @@ from skorch.dataset import ValidSplit
 
 from prunekit.exceptions import InputError, TrainingError
 from prunekit.pipeline._data import Split
+from prunekit.pipeline._precision import in_precision
 from prunekit.pipeline.schema import NetSection
 
 OnEpoch = Callable[[int, float], None]
@@ -42,12 +44,15 @@ def make_dense(section: NetSection, split: Split, seed: int) -> NeuralNet:
     InputError
         If the samples do not fit the network.
     """
-    net = build_net(section, split.input_shape, split.num_classes, seed).initialize()
+    dtype = str(split.X_train.dtype)
+    net = build_net(section, split.input_shape, split.num_classes, seed, dtype=dtype).initialize()
     _check_samples(net, split)
     return net
 
 
-def build_net(section: NetSection, input_shape: tuple[int, ...], num_outputs: int, seed: int) -> NeuralNet:
+def build_net(
+    section: NetSection, input_shape: tuple[int, ...], num_outputs: int, seed: int, *, dtype: str = "float32"
+) -> NeuralNet:
     """
     Build the net without initialising it.
 
@@ -61,6 +66,8 @@ def build_net(section: NetSection, input_shape: tuple[int, ...], num_outputs: in
         Number of classes, or of targets.
     seed : int
         Of the division into what is trained on and what is validated on.
+    dtype : {"float32", "float64"}, default="float32"
+        What the network computes in.
 
     Returns
     -------
@@ -73,10 +80,7 @@ def build_net(section: NetSection, input_shape: tuple[int, ...], num_outputs: in
         schedule = LRScheduler(section.scheduler.entry.target, **section.scheduler.arguments)
         callbacks.append((_SCHEDULER, schedule))
     return ESTIMATORS[section.estimator](
-        section.module.entry.target,
-        module__input_shape=input_shape,
-        module__num_classes=num_outputs,
-        **{f"module__{key}": value for key, value in section.module.arguments.items()},
+        **_module(section, input_shape, num_outputs, dtype),
         **{key: choice.entry.target for key, choice in chosen.items()},
         **{f"{key}__{name}": value for key, choice in chosen.items() for name, value in choice.arguments.items()},
         lr=section.lr,
@@ -88,6 +92,16 @@ def build_net(section: NetSection, input_shape: tuple[int, ...], num_outputs: in
         callbacks__print_log=None,
         verbose=0,
     )
+
+
+def _module(section: NetSection, input_shape: tuple[int, ...], num_outputs: int, dtype: str) -> dict[str, Any]:
+    """Return what the net is told of its network."""
+    target = section.module.entry.target
+    options = {"input_shape": input_shape, "num_classes": num_outputs, **section.module.arguments}
+    if dtype != "float32":  # what torch makes by itself
+        options |= {"build": target, "dtype": dtype}
+        target = in_precision
+    return {"module": target, **{f"module__{key}": value for key, value in options.items()}}
 
 
 def train_dense(net: NeuralNet, split: Split, on_epoch: OnEpoch) -> None:

@@ -15,6 +15,7 @@ from skorch.dataset import ValidSplit
 
 from prunekit.exceptions import ParameterError
 from prunekit.pipeline._data import Split, load_split
+from prunekit.pipeline._precision import in_precision
 from prunekit.pipeline._problems import dotted
 from prunekit.pipeline._searching import PARAMS, SEARCHES, make_search
 from prunekit.pipeline._training import ESTIMATORS, build_net
@@ -168,7 +169,7 @@ def dump_pipeline(
 
 def estimator_of(experiment: Experiment, input_shape: Any, num_outputs: Any) -> Any:
     """Return what a file says as an unfitted estimator: a pruner, or a search over it."""
-    net = build_net(experiment.net, input_shape, num_outputs, experiment.seed)
+    net = build_net(experiment.net, input_shape, num_outputs, experiment.seed, dtype=experiment.data.dtype)
     pruner = TaylorPruner(net, **experiment.prune.model_dump(), random_state=experiment.seed)
     chosen = experiment.search
     if chosen is None:
@@ -196,7 +197,7 @@ def _net_section(net: NeuralNet) -> dict[str, Any]:
         raise ParameterError(
             f"The net must be a {' or '.join(ESTIMATORS)} to be written. Got {type(net).__name__} instead."
         )
-    parameters = net.get_params(deep=False)
+    parameters = _of_the_network(net.get_params(deep=False))
     split = net.train_split
     if not isinstance(split, ValidSplit) or not isinstance(split.cv, float):
         raise ParameterError(
@@ -218,6 +219,14 @@ def _net_section(net: NeuralNet) -> dict[str, Any]:
             options = REGISTRY["callback"][name].options.model_fields
             section["callbacks"].append({"name": name, **{key: getattr(callback, key) for key in options}})
     return section
+
+
+def _of_the_network(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parameters of a net without its type, of which ``data`` tells."""
+    if parameters["module"] is not in_precision:
+        return dict(parameters)
+    kept = {key: value for key, value in parameters.items() if key not in ("module__build", "module__dtype")}
+    return kept | {"module": parameters.get("module__build")}
 
 
 def _chosen(kind: str, parameters: Mapping[str, Any]) -> dict[str, Any]:

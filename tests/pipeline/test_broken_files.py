@@ -55,8 +55,15 @@ CASES = [
     ("scale: standard", "reshape: []", "line 4, data.reshape: must be a list of at least 1. Got [] instead."),
     ("scale: standard", "reshape: [1, 0]", "line 4, data.reshape[1]: must be at least 1. Got 0 instead."),
     ("scale: standard", "test_size: 1", "line 4, data.test_size: must be less than 1. Got 1 instead."),
-    ("scale: standard", "dtype: float64", "line 4, data.dtype: unknown key. Known: source, test_size, sample, reshape, "
-     "scale, target_scale."),
+    ("scale: standard", "shape: [64]", "line 4, data.shape: unknown key. Did you mean 'reshape'?"),
+    ("scale: standard", "split: 0.5", "line 4, data.split: unknown key. Known: source, test_size, sample, reshape, "
+     "channels, resize, dtype, scale, target_scale."),
+    ("scale: standard", "dtype: float16", "line 4, data.dtype: must be 'float32' or 'float64'. Got 'float16' instead. "
+     "Did you mean 'float64'?"),
+    ("scale: standard", "resize: 64", "line 4, data.resize: must be a list. Got 64 instead."),
+    ("scale: standard", "resize: [64, 1.5]", "line 4, data.resize[1]: must be an integer. Got 1.5 instead."),
+    ("scale: standard", "resize: [64]", "line 4, data.resize: must be a list of at least 2. Got [64] instead."),
+    ("scale: standard", "channels: 0", "line 4, data.channels: must be at least 1. Got 0 instead."),
     # files and folders
     ("source: digits", "source: {name: csv, path: table.csv}",
      "line 3, data.source.target: the key 'target' is missing. Add it."),

@@ -32,9 +32,20 @@ def test_digits():
     assert sorted(set(y)) == list(range(10))
 
 
-def test_npz_is_cast(npz):
-    X, y = npz(np.ones((6, 3), dtype=np.uint8), np.arange(6, dtype=np.int8) % 2)
-    assert (X.dtype, y.dtype) == (np.float32, np.int64)
+@pytest.mark.parametrize(
+    ("stored", "read"),
+    [
+        (np.uint8, np.float32),
+        (np.float16, np.float32),
+        (np.float32, np.float32),
+        (np.int64, np.float64),
+        (np.float64, np.float64),
+        (np.longdouble, np.float64),
+    ],
+)
+def test_npz_keeps_what_it_can(npz, stored, read):
+    X, y = npz(np.ones((6, 3), dtype=stored), np.arange(6, dtype=np.int8) % 2)
+    assert (X.dtype, y.dtype) == (read, np.int64)
     assert X.shape == (6, 3)
 
 
@@ -125,6 +136,71 @@ class TestOptions:
         assert split_of(tmp_path, source="digits", reshape=[8, 8]).input_shape == (8, 8)
         with pytest.raises(InputError, match=r"'reshape' key of data must keep .* 64 in shape \(1, 8, 8\)\. Got \[7\]"):
             split_of(tmp_path, source="digits", reshape=[7])
+
+    def test_dtype_keeps_what_float32_would_lose(self, tmp_path):
+        X = 1e6 + np.arange(80).reshape(40, 2) / 1000
+        np.savez(tmp_path / "data.npz", X=X, y=np.arange(40) / 3)
+        source = {"name": "npz", "path": "data.npz"}
+        plain, double = (
+            split_of(tmp_path, task="regression", source=source, scale="standard", target_scale="standard", dtype=dtype)
+            for dtype in ("float32", "float64")
+        )
+        assert plain.X_train.dtype == plain.y_train.dtype == plain.X_test.dtype == plain.y_test.dtype == np.float32
+        assert double.X_train.dtype == double.y_train.dtype == double.X_test.dtype == double.y_test.dtype == np.float64
+        assert len(np.unique(plain.X_train)) < len(np.unique(double.X_train)) == 60
+        assert double.X_train.std(axis=0) == pytest.approx([1, 1], rel=1e-6)
+
+    def test_numbers_too_large_for_float32(self, tmp_path):
+        arrays = {"X": np.full((8, 2), 1e300), "y": np.arange(8) % 2}
+        np.savez(tmp_path / "data.npz", **arrays)
+        source = {"name": "npz", "path": "data.npz"}
+        message = r"The samples must be at most 3.4e\+38 to fit into float32. Got 1e\+300 instead; .* 'dtype: float64'"
+        with pytest.raises(InputError, match=message):
+            split_of(tmp_path, source=source)
+        assert split_of(tmp_path, source=source, dtype="float64").X_train.max() == 1e300
+        np.savez(tmp_path / "data.npz", X=arrays["X"] / 1e300, y=arrays["X"][:, 0])
+        with pytest.raises(InputError, match="The targets must be at most"):
+            split_of(tmp_path, task="regression", source=source)
+
+    def test_resize_keeps_what_is_linear(self, tmp_path):
+        rows, columns = np.meshgrid(np.arange(6.0), np.arange(5.0), indexing="ij")
+        np.savez(tmp_path / "data.npz", X=np.stack([[rows + 10 * columns]] * 8), y=np.arange(8) % 2)
+        split = split_of(tmp_path, source={"name": "npz", "path": "data.npz"}, resize=[12, 20], dtype="float64")
+        assert split.input_shape == (1, 12, 20)
+        inner = split.X_test[0, 0, 1:-1, 2:-2]
+        assert np.allclose(np.diff(inner, axis=0), 0.5)
+        assert np.allclose(np.diff(inner, axis=1), 2.5)
+
+    def test_smaller_images_are_means(self, tmp_path):
+        X = np.random.default_rng(0).random((600, 3, 8, 8))
+        np.savez(tmp_path / "data.npz", X=X, y=np.arange(600) % 2)
+        source = {"name": "npz", "path": "data.npz"}
+        whole, small = (split_of(tmp_path, source=source, resize=size) for size in (None, [1, 1]))
+        # The mean of a pixel's surroundings is weighted by a triangle, which reaches over the edge of the images.
+        assert small.X_train.shape == (450, 3, 1, 1)
+        assert small.X_train.std() < whole.X_train.std() / 6
+        assert split_of(tmp_path, source=source, resize=[8, 8]).X_train.tobytes() == whole.X_train.tobytes()
+
+    def test_grey_images_in_colour(self, tmp_path):
+        grey, colour = (split_of(tmp_path, source="digits", channels=number) for number in (1, 3))
+        assert colour.input_shape == (3, 8, 8)
+        assert np.array_equal(colour.X_train, np.concatenate([grey.X_train] * 3, axis=1))
+        both = split_of(tmp_path, source="digits", channels=3, resize=[16, 16], sample=200)
+        assert both.X_test.shape == (50, 3, 16, 16)
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            ({"resize": [4, 4]}, r"The 'resize' key of data is for images, \(channels, height, width\). Got samples of "
+             r"shape \(4,\) instead; make images of them with 'reshape', or leave it out."),
+            ({"channels": 3}, r"The 'channels' key of data is for images"),
+            ({"reshape": [2, 2, 1], "channels": 3}, "The 'channels' key of data must be 2, as many as the images have, "
+             "for only grey images can be repeated. Got 3 instead."),
+        ],
+    )  # fmt: skip
+    def test_no_images(self, tmp_path, options, message):
+        with pytest.raises(InputError, match=message):
+            split_of(tmp_path, source="iris", **options)
 
     def test_standard_scale_is_of_the_training_part(self, tmp_path):
         split = split_of(tmp_path, source="wine", scale="standard")
