@@ -175,6 +175,7 @@ class _Builder:
             device=experiment.compute.device,
             follows_steps=bool(_before_net(experiment)),
             seeded=seeded,
+            dtype=experiment.data.dtype,
         )
 
 

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from sklearn.model_selection import train_test_split
 
 from prunekit.exceptions import InputError
-from prunekit.pipeline._samples import Samples, Task
+from prunekit.pipeline._images import resized, with_channels
+from prunekit.pipeline._samples import Samples, Task, in_dtype
 from prunekit.pipeline.schema import DataSection
 
 DEFAULT_TEST_SIZE = 0.25
@@ -23,15 +24,15 @@ class Split:
     Parameters
     ----------
     X_train, X_test : ndarray of shape (samples, ``*input_shape``)
-        Samples as float32.
+        Samples in the type that the network computes in.
     y_train, y_test : ndarray
-        Classes from 0, (samples,); or targets as float32, (samples, targets).
+        Classes from 0, (samples,); or targets in the same type, (samples, targets).
     target_std : float, default=1.0
         What the targets were divided by.
     """
 
-    X_train: NDArray[np.float32]
-    X_test: NDArray[np.float32]
+    X_train: NDArray[np.floating[Any]]
+    X_test: NDArray[np.floating[Any]]
     y_train: NDArray[Any]
     y_test: NDArray[Any]
     target_std: float = 1.0
@@ -100,12 +101,15 @@ def load_split(section: DataSection, seed: int, task: Task = "classification") -
     if section.reshape is not None:
         samples = _reshaped(samples, section.reshape)
     X_train, X_test, y_train, y_test = _divided(samples, section, seed)
+    X_train, X_test = (_prepared(X, section) for X in (X_train, X_test))
+    if task == "regression":
+        y_train, y_test = (in_dtype(y, section.dtype, "The targets") for y in (y_train, y_test))
     if section.scale is not None:
         X_train, X_test = _scaled(X_train, X_test, section.scale)
     if task == "classification" or section.target_scale is None:
         return Split(X_train, X_test, y_train, y_test)
     mean, std = float(y_train.mean()), float(y_train.std()) or 1.0
-    y_train, y_test = ((y - np.float32(mean)) / np.float32(std) for y in (y_train, y_test))
+    y_train, y_test = ((y - y.dtype.type(mean)) / y.dtype.type(std) for y in (y_train, y_test))
     return Split(X_train, X_test, y_train, y_test, std)
 
 
@@ -116,6 +120,14 @@ def _reshaped(samples: Samples, shape: list[int]) -> Samples:
             f"shape {samples.X.shape[1:]}. Got {shape} instead."
         )
     return Samples(samples.X.reshape(-1, *shape), samples.y, samples.num_test)
+
+
+def _prepared(X: NDArray[Any], section: DataSection) -> NDArray[np.floating[Any]]:
+    """Return what was chosen of the samples as the network takes it; a part at a time, for it can be much larger."""
+    X = in_dtype(X, section.dtype, "The samples")
+    if section.resize is not None:
+        X = resized(X, section.resize)
+    return X if section.channels is None else with_channels(X, section.channels)
 
 
 def _divided(samples: Samples, section: DataSection, seed: int) -> tuple[NDArray[Any], ...]:
@@ -165,4 +177,4 @@ def _scaled(X_train: NDArray[Any], X_test: NDArray[Any], scale: str) -> tuple[ND
         shift = X_train.min(axis=axes, keepdims=True)
         size = X_train.max(axis=axes, keepdims=True) - shift
     size = np.where(size == 0, 1, size)
-    return tuple(((X - shift) / size).astype(np.float32) for X in (X_train, X_test))
+    return tuple(((X - shift) / size).astype(X.dtype) for X in (X_train, X_test))

@@ -18,7 +18,7 @@ from prunekit.pipeline._samples import Task
 from prunekit.pipeline._scoring import scorer_name
 from prunekit.pipeline._searching import PARAMS, SEARCHES, describe_folds
 from prunekit.pipeline._steps import EXPORTERS, NET, PATH, PRUNER
-from prunekit.pipeline._training import ESTIMATORS, SEEDED
+from prunekit.pipeline._training import ESTIMATORS, SEEDED, network_of
 from prunekit.pipeline._weights import with_weights
 from prunekit.pipeline.registry import REGISTRY
 from prunekit.pruner import TaylorPruner
@@ -273,6 +273,7 @@ def _net_section(net: Any) -> dict[str, Any]:
             f"The net must be a {' or '.join(ESTIMATORS)} to be written. Got {type(net).__name__} instead."
         )
     parameters = net.get_params(deep=False)
+    own = network_of(parameters)
     split = net.train_split
     if not isinstance(split, ValidSplit) or not isinstance(split.cv, float):
         raise ParameterError(
@@ -281,16 +282,15 @@ def _net_section(net: Any) -> dict[str, Any]:
         )
     section: dict[str, Any] = {
         "estimator": _NET_NAMES[type(net)],
-        "module": _module(parameters),
-        **{key: _chosen(key, parameters[key], parameters) for key in ("criterion", "optimizer")},
+        **{key: _chosen(key, own) for key in ("module", "criterion", "optimizer")},
         **{key: parameters[key] for key in ("lr", "max_epochs", "batch_size", "device")},
         "validation_size": split.cv,
         "callbacks": [],
         "frozen": frozen,
     }
     if parameters["module"] is with_weights:
-        exclude = list(parameters["module__exclude"])
-        section["pretrained"] = {"file": parameters["module__file"], "exclude": exclude}
+        exclude = list(parameters["module__weights_exclude"])
+        section["pretrained"] = {"file": parameters["module__weights_file"], "exclude": exclude}
     for _, callback in net.callbacks or ():
         if isinstance(callback, InputShapeSetter):
             continue
@@ -303,18 +303,7 @@ def _net_section(net: Any) -> dict[str, Any]:
     return section
 
 
-def _module(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a file says of the network, whatever weights it begins with."""
-    if parameters["module"] is not with_weights:
-        return _chosen("module", parameters["module"], parameters)
-    own = {key: value for key, value in parameters.items() if key not in _OF_WEIGHTS}
-    return _chosen("module", parameters["module__factory"], own)
-
-
-_OF_WEIGHTS = ("module__factory", "module__file", "module__exclude")
-
-
-def _chosen(kind: str, target: Any, parameters: Mapping[str, Any]) -> dict[str, Any]:
+def _chosen(kind: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
     """Return the name and options of the module, criterion or optimizer."""
     options = {
         key.removeprefix(f"{kind}__"): list(value) if isinstance(value, tuple) else value
@@ -322,7 +311,7 @@ def _chosen(kind: str, target: Any, parameters: Mapping[str, Any]) -> dict[str, 
         if key.startswith(f"{kind}__")
     }
     named = {key: value for key, value in options.items() if key not in _FROM_THE_DATA}
-    return {"name": _name_of(kind, target), **named}
+    return {"name": _name_of(kind, parameters[kind]), **named}
 
 
 def _name_of(kind: str, target: Any) -> str:

@@ -124,7 +124,7 @@ def load_image_folder(path: Path, size: list[int], color: bool, task: Task = "cl
 
 def _images(pixels: NDArray[Any], labels: NDArray[Any], num_test: int, what: str) -> Samples:
     y = as_targets(labels, len(pixels), "classification", what)
-    return Samples((pixels / np.float32(255)).astype(np.float32), y, num_test)
+    return Samples((pixels / np.float32(255)).astype(np.float32, copy=False), y, num_test)
 
 
 def _folders(path: Path) -> list[Path]:

@@ -22,19 +22,19 @@ class Samples:
     Parameters
     ----------
     X : ndarray of shape (samples, ``*shape``)
-        Samples as float32.
+        Samples as float32, or as float64 where that holds more of what the source has.
     y : ndarray
-        Classes as int64, (samples,); or targets as float32, (samples, targets).
+        Classes as int64, (samples,); or targets in one of these types, (samples, targets).
     num_test : int, default=0
         How many at the end are the test part that the data come with.
     """
 
-    X: NDArray[np.float32]
+    X: NDArray[np.floating[Any]]
     y: NDArray[Any]
     num_test: int = 0
 
 
-def as_samples(X: NDArray[Any], what: str) -> NDArray[np.float32]:
+def as_samples(X: NDArray[Any], what: str) -> NDArray[np.floating[Any]]:
     """
     Check samples.
 
@@ -48,7 +48,7 @@ def as_samples(X: NDArray[Any], what: str) -> NDArray[np.float32]:
     Returns
     -------
     ndarray of shape (samples, ``*shape``)
-        The same as float32.
+        The same as float32 or float64, the smaller that holds every value of their type.
 
     Raises
     ------
@@ -60,10 +60,48 @@ def as_samples(X: NDArray[Any], what: str) -> NDArray[np.float32]:
             f"{what} must hold real numbers in at least 2 dimensions, (samples, *shape). "
             f"Got {X.dtype} of shape {X.shape} instead."
         )
-    samples = X.astype(np.float32)
+    samples = _as_floats(X)
     if not np.isfinite(samples).all():
         raise InputError(f"{what} must be finite. Got NaN or infinity instead.")
     return samples
+
+
+def _as_floats(values: NDArray[Any]) -> NDArray[np.floating[Any]]:
+    dtype = min(np.result_type(values.dtype, np.float32), np.dtype(np.float64))
+    return values.astype(dtype, copy=False)
+
+
+def in_dtype(values: NDArray[Any], dtype: str, what: str) -> NDArray[np.floating[Any]]:
+    """
+    Return numbers in the type that the network computes in.
+
+    Parameters
+    ----------
+    values : ndarray
+        Finite numbers.
+    dtype : {"float32", "float64"}
+        The type.
+    what : str
+        How a message calls them.
+
+    Returns
+    -------
+    ndarray
+        The same array where there is nothing to do.
+
+    Raises
+    ------
+    InputError
+        If a number is too large for the type.
+    """
+    with np.errstate(over="ignore"):  # told below
+        cast: NDArray[np.floating[Any]] = values.astype(dtype, copy=False)
+    if cast is not values and not np.isfinite(cast).all():
+        raise InputError(
+            f"{what} must be at most {np.finfo(dtype).max:.2g} to fit into {dtype}. Got {np.abs(values).max():.2g} "
+            "instead; scale the file, or write 'dtype: float64' under data."
+        )
+    return cast
 
 
 def as_targets(y: NDArray[Any], num_samples: int, task: Task, what: str) -> NDArray[Any]:
@@ -84,7 +122,7 @@ def as_targets(y: NDArray[Any], num_samples: int, task: Task, what: str) -> NDAr
     Returns
     -------
     ndarray
-        Classes as int64, (samples,); or targets as float32, (samples, targets).
+        Classes as int64, (samples,); or targets as float32 or float64, (samples, targets).
 
     Raises
     ------
@@ -116,7 +154,7 @@ def _numbers(y: NDArray[Any], num_samples: int, what: str) -> NDArray[Any]:
             f"{what} must hold real numbers for each of the {num_samples} samples, (samples,) or (samples, targets). "
             f"Got {y.dtype} of shape {y.shape} instead."
         )
-    targets = y.astype(np.float32).reshape(num_samples, -1)
+    targets = _as_floats(y).reshape(num_samples, -1)
     if not np.isfinite(targets).all():
         raise InputError(f"{what} must be finite. Got NaN or infinity instead.")
     return targets

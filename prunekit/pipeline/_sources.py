@@ -7,12 +7,19 @@ from typing import Annotated, Any, Self
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 from pydantic import Field, model_validator
 from sklearn import datasets
 
-from prunekit.exceptions import InputError, MissingDependencyError
+from prunekit.exceptions import InputError
 from prunekit.pipeline._samples import ExistingFile, Samples, Task, as_samples, as_targets
 from prunekit.pipeline._section import UNKNOWN_NAME, Section, key_error
+
+MAX_CELLS = 2**30
+
+_UNREADABLE = (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError, pa.ArrowException)
+"""What Arrow and pandas raise over damaged Parquet files: the latter trusts what the file says of its types."""
 
 
 def load_digits(task: Task = "classification") -> Samples:
@@ -149,17 +156,37 @@ def load_parquet(path: Path, target: str, features: list[str] | None, task: Task
     Raises
     ------
     InputError
-        If the file cannot be read, or its columns are no numbers.
-    MissingDependencyError
-        If nothing that reads Parquet is installed.
+        If the file cannot be read or is too large, or its columns are no numbers.
+
+    Notes
+    -----
+    Columns that pandas wrote as an index are none of the samples. Arrow never unpickles what a file says of its types,
+    so reading one runs no code.
     """
+    wanted = None if features is None else list(dict.fromkeys([*features, target]))
     try:
-        table = pd.read_parquet(path)
-    except ImportError as exc:
-        raise MissingDependencyError("Parquet files need pyarrow: pip install pyarrow") from exc
-    except (OSError, ValueError) as exc:
-        raise InputError(f"The file {path} must be a Parquet table. {type(exc).__name__}: {exc}") from exc
+        _check_table(path, wanted)
+        table = pd.read_parquet(path, engine="pyarrow", columns=wanted)
+    except InputError:
+        raise
+    except _UNREADABLE as exc:
+        raise InputError(f"The file {path} must be a readable Parquet table. {type(exc).__name__}: {exc}") from exc
+    table.columns = table.columns.map(str)  # pandas gives numbers back as numbers
     return _columns(table, path, target, features, task)
+
+
+def _check_table(path: Path, columns: list[str] | None) -> None:
+    """Refuse columns of one name, and a file of a few bytes that would become more than memory holds."""
+    names = pq.read_schema(path).names
+    twice = next((name for index, name in enumerate(names) if name in names[:index]), None)
+    if twice is not None:
+        raise InputError(f"The columns of {path} must have different names. Got '{twice}' twice.")
+    cells = pq.read_metadata(path).num_rows * len(columns or names)
+    if cells > MAX_CELLS:
+        raise InputError(
+            f"The table in {path} must have at most {MAX_CELLS:,} cells in the columns that are read. "
+            f"Got {cells:,} instead; choose some columns with 'features', or a part of the rows."
+        )
 
 
 def _columns(table: pd.DataFrame, path: Path, target: str, features: list[str] | None, task: Task) -> Samples:
@@ -207,28 +234,46 @@ class NpzOptions(Section):
         return self
 
 
-class ParquetOptions(Section):
-    """Options of the source ``parquet``."""
+class TableOptions(Section):
+    """What the sources ``csv`` and ``parquet`` have in common."""
 
     path: ExistingFile
     target: str
     features: Annotated[list[str], Field(min_length=1)] | None = None
 
+    def _check_columns(self, known: list[str]) -> None:
+        for key, names in (("target", [self.target]), ("features", self.features or [])):
+            for name in names:
+                if name not in known:
+                    raise key_error(UNKNOWN_NAME, key, name, kind="column", known=known)
 
-class CsvOptions(ParquetOptions):
+
+class ParquetOptions(TableOptions):
+    """Options of the source ``parquet``."""
+
+    @model_validator(mode="after")
+    def _check_file(self) -> Self:
+        try:
+            schema = pq.read_schema(self.path)
+            about = schema.pandas_metadata or {}
+            # A range that counts rows is a mapping here, any other index the name of a column.
+            index = [name for name in about.get("index_columns", []) if isinstance(name, str)]
+        except _UNREADABLE:
+            raise key_error("no_parquet", "path", str(self.path)) from None
+        self._check_columns([name for name in schema.names if name not in index])
+        return self
+
+
+class CsvOptions(TableOptions):
     """Options of the source ``csv``."""
 
     separator: str = Field(",", min_length=1, max_length=1)
 
     @model_validator(mode="after")
-    def _check_columns(self) -> Self:
+    def _check_file(self) -> Self:
         try:
             known = [str(name) for name in pd.read_csv(self.path, sep=self.separator, nrows=0).columns]
         except (OSError, ValueError):
             raise key_error("no_csv", "path", str(self.path)) from None
-        if self.target not in known:
-            raise key_error(UNKNOWN_NAME, "target", self.target, kind="column", known=known)
-        for name in self.features or ():
-            if name not in known:
-                raise key_error(UNKNOWN_NAME, "features", name, kind="column", known=known)
+        self._check_columns(known)
         return self

@@ -1,5 +1,6 @@
 """The dense network of an experiment, as a skorch net that is not trained."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from sklearn.frozen import FrozenEstimator
@@ -9,6 +10,7 @@ from skorch.dataset import ValidSplit
 
 from prunekit._random import seeded_rng
 from prunekit.pipeline._compute import device_of
+from prunekit.pipeline._precision import in_precision
 from prunekit.pipeline._seeded import SeededClassifier, SeededRegressor
 from prunekit.pipeline._weights import with_weights
 from prunekit.pipeline.schema import NetSection
@@ -45,6 +47,7 @@ def build_net(
     device: str = "cpu",
     follows_steps: bool = False,
     seeded: bool = False,
+    dtype: str = "float32",
 ) -> NeuralNet | FrozenEstimator:
     """
     Build the net without training it.
@@ -65,6 +68,8 @@ def build_net(
         Whether steps before the net can give samples of another shape, which it then learns in ``fit``.
     seeded : bool, default=False
         Whether it has a seed of its own, as it needs where no pruner has one for it.
+    dtype : {"float32", "float64"}, default="float32"
+        What the network computes in.
 
     Returns
     -------
@@ -88,7 +93,7 @@ def build_net(
         callbacks.append((_SHAPE, setter))
     kind: Any = (SEEDED if seeded else ESTIMATORS)[section.estimator]
     net = kind(
-        **_module(section, input_shape, num_outputs),
+        **_module(section, input_shape, num_outputs, dtype),
         **{key: choice.entry.target for key, choice in chosen.items()},
         **{f"{key}__{name}": value for key, choice in chosen.items() for name, value in choice.arguments.items()},
         lr=section.lr,
@@ -108,12 +113,40 @@ def build_net(
         return FrozenEstimator(net.initialize())
 
 
-def _module(section: NetSection, input_shape: tuple[int, ...], num_outputs: int) -> dict[str, Any]:
+def _module(section: NetSection, input_shape: tuple[int, ...], num_outputs: int, dtype: str) -> dict[str, Any]:
     """Return what the net is told of its network."""
     target = section.module.entry.target
     options = {_SHAPE: input_shape, "num_classes": num_outputs, **section.module.arguments}
+    if dtype != "float32":  # what torch makes by itself
+        options |= {"build": target, "dtype": dtype}
+        target = in_precision
     if section.pretrained is not None:
-        weights = {"file": str(section.pretrained.file), "exclude": tuple(section.pretrained.exclude)}
-        options |= {"factory": target, **weights}
+        exclude = tuple(section.pretrained.exclude)
+        options |= {"weights_of": target, "weights_file": str(section.pretrained.file), "weights_exclude": exclude}
         target = with_weights
     return {"module": target, **{f"module__{key}": value for key, value in options.items()}}
+
+
+def network_of(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """
+    Return parameters of a net as if its network was built from its class alone.
+
+    Parameters
+    ----------
+    parameters : mapping
+        As ``get_params`` of a net returns them.
+
+    Returns
+    -------
+    dict
+        Without what says its type and the weights that it begins with.
+    """
+    found = dict(parameters)
+    for wrapper, target, more in (
+        (with_weights, "module__weights_of", ("module__weights_file", "module__weights_exclude")),
+        (in_precision, "module__build", ("module__dtype",)),
+    ):
+        if found["module"] is wrapper:
+            found["module"] = found.pop(target)
+            found = {key: value for key, value in found.items() if key not in more}
+    return found

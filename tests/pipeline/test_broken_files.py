@@ -55,8 +55,15 @@ CASES = [
     ("scale: standard", "reshape: []", "line 4, data.reshape: must be a list of at least 1. Got [] instead."),
     ("scale: standard", "reshape: [1, 0]", "line 4, data.reshape[1]: must be at least 1. Got 0 instead."),
     ("scale: standard", "test_size: 1", "line 4, data.test_size: must be less than 1. Got 1 instead."),
-    ("scale: standard", "dtype: float64", "line 4, data.dtype: unknown key. Known: source, test_size, sample, reshape, "
-     "scale, target_scale."),
+    ("scale: standard", "shape: [64]", "line 4, data.shape: unknown key. Did you mean 'reshape'?"),
+    ("scale: standard", "split: 0.5", "line 4, data.split: unknown key. Known: source, test_size, sample, reshape, "
+     "channels, resize, dtype, scale, target_scale."),
+    ("scale: standard", "dtype: float16", "line 4, data.dtype: must be 'float32' or 'float64'. Got 'float16' instead. "
+     "Did you mean 'float64'?"),
+    ("scale: standard", "resize: 64", "line 4, data.resize: must be a list. Got 64 instead."),
+    ("scale: standard", "resize: [64, 1.5]", "line 4, data.resize[1]: must be an integer. Got 1.5 instead."),
+    ("scale: standard", "resize: [64]", "line 4, data.resize: must be a list of at least 2. Got [64] instead."),
+    ("scale: standard", "channels: 0", "line 4, data.channels: must be at least 1. Got 0 instead."),
     # files and folders
     ("source: digits", "source: {name: csv, path: table.csv}",
      "line 3, data.source.target: the key 'target' is missing. Add it."),
@@ -76,6 +83,16 @@ CASES = [
      "line 3, data.source.y: there is no array named 'labels'. Known: X, y."),
     ("source: digits", "source: {name: parquet, path: arrays.parquet, target: y}", "line 3, data.source.path: there is "
      "no file DIR/arrays.parquet. Give a path relative to the pipeline file."),
+    ("source: digits", "source: {name: parquet, path: empty, target: kind}",
+     "line 3, data.source.path: must be a Parquet file. Got DIR/empty instead."),
+    ("source: digits", "source: {name: parquet, path: table.csv, target: kind}",
+     "line 3, data.source.path: must be a Parquet file. Got DIR/table.csv instead."),
+    ("source: digits", "source: {name: parquet, path: table.parquet, target: kid}",
+     "line 3, data.source.target: there is no column named 'kid'. Did you mean 'kind'?"),
+    ("source: digits", "source: {name: parquet, path: table.parquet, target: kind, features: [a, row]}",
+     "line 3, data.source.features: there is no column named 'row'. Known: a, b, kind."),
+    ("source: digits", "source: {name: parquet, path: table.parquet, target: kind, separator: ;}",
+     "line 3, data.source.separator: unknown key. Known: path, target, features."),
     ("source: digits", "source: {name: idx, path: fashion}", "line 3, data.source.path: there is no folder "
      "DIR/fashion. Give a path relative to the pipeline file."),
     ("source: digits", "source: {name: idx, path: images}", "line 3, data.source.path: the folder DIR/images has no "
@@ -184,7 +201,9 @@ CASES = [
 @pytest.fixture
 def folder(tmp_path):
     """Return a folder with data."""
-    pd.DataFrame({"a": [1, 2], "b": [3, 4], "kind": ["x", "y"]}).to_csv(tmp_path / "table.csv", index=False)
+    table = pd.DataFrame({"a": [1, 2], "b": [3, 4], "kind": ["x", "y"]})
+    table.to_csv(tmp_path / "table.csv", index=False)
+    table.set_axis(pd.Index([5, 6], name="row")).to_parquet(tmp_path / "table.parquet")
     np.savez(tmp_path / "arrays.npz", X=np.zeros((4, 2)), y=np.arange(4) % 2)
     (tmp_path / "empty").touch()
     (tmp_path / "images").mkdir()

@@ -81,6 +81,22 @@ def test_same_file_same_numbers(file, tmp_path):
     assert all(torch.equal(first[key], second[key]) for key in first)
 
 
+def test_precision_goes_with_the_data(file, tmp_path):
+    double = load_pipeline(tmp_path / "tiny.yaml", ["data.dtype=float64"])
+    text = dump_pipeline(clone(double.estimator), double.experiment.data, name="double", path=tmp_path / "double.yaml")
+    again = load_pipeline(tmp_path / "double.yaml")
+    assert again.data.X_train.dtype == np.float64
+    _check_same(double.estimator, again.estimator)
+    assert dump_pipeline(again.estimator, again.experiment.data, name="double") == text
+    with pytest.raises(ParameterError, match="The 'module' parameter of the net cannot be written"):
+        dump_pipeline(double.estimator, file.experiment.data, name="double")
+    search = GridSearchCV(again.estimator, {"estimator__module__widths": [[8], [16]]}, cv=2, n_jobs=2)
+    search.fit(again.data.X_train, again.data.y_train)
+    net = search.best_estimator_.transform()
+    assert {tensor.dtype for tensor in net.module_.parameters()} == {torch.float64}
+    assert net.predict_proba(again.data.X_test).dtype == np.float64
+
+
 def test_assignments(tmp_path, file):
     other = load_pipeline(tmp_path / "tiny.yaml", ["prune.target_reduction=0.7"])
     assert other.estimator.target_reduction == 0.7

@@ -1,11 +1,17 @@
 """Data sources and their division."""
 
+import pickle
+from contextlib import suppress
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from pydantic import ValidationError
 
-from prunekit.exceptions import InputError, MissingDependencyError
+from prunekit.exceptions import InputError
 from prunekit.pipeline._data import load_split
 from prunekit.pipeline._sources import load_digits, load_npz
 from prunekit.pipeline.schema import DataSection
@@ -32,9 +38,20 @@ def test_digits():
     assert sorted(set(y)) == list(range(10))
 
 
-def test_npz_is_cast(npz):
-    X, y = npz(np.ones((6, 3), dtype=np.uint8), np.arange(6, dtype=np.int8) % 2)
-    assert (X.dtype, y.dtype) == (np.float32, np.int64)
+@pytest.mark.parametrize(
+    ("stored", "read"),
+    [
+        (np.uint8, np.float32),
+        (np.float16, np.float32),
+        (np.float32, np.float32),
+        (np.int64, np.float64),
+        (np.float64, np.float64),
+        (np.longdouble, np.float64),
+    ],
+)
+def test_npz_keeps_what_it_can(npz, stored, read):
+    X, y = npz(np.ones((6, 3), dtype=stored), np.arange(6, dtype=np.int8) % 2)
+    assert (X.dtype, y.dtype) == (read, np.int64)
     assert X.shape == (6, 3)
 
 
@@ -126,6 +143,71 @@ class TestOptions:
         with pytest.raises(InputError, match=r"'reshape' key of data must keep .* 64 in shape \(1, 8, 8\)\. Got \[7\]"):
             split_of(tmp_path, source="digits", reshape=[7])
 
+    def test_dtype_keeps_what_float32_would_lose(self, tmp_path):
+        X = 1e6 + np.arange(80).reshape(40, 2) / 1000
+        np.savez(tmp_path / "data.npz", X=X, y=np.arange(40) / 3)
+        source = {"name": "npz", "path": "data.npz"}
+        plain, double = (
+            split_of(tmp_path, task="regression", source=source, scale="standard", target_scale="standard", dtype=dtype)
+            for dtype in ("float32", "float64")
+        )
+        assert plain.X_train.dtype == plain.y_train.dtype == plain.X_test.dtype == plain.y_test.dtype == np.float32
+        assert double.X_train.dtype == double.y_train.dtype == double.X_test.dtype == double.y_test.dtype == np.float64
+        assert len(np.unique(plain.X_train)) < len(np.unique(double.X_train)) == 60
+        assert double.X_train.std(axis=0) == pytest.approx([1, 1], rel=1e-6)
+
+    def test_numbers_too_large_for_float32(self, tmp_path):
+        arrays = {"X": np.full((8, 2), 1e300), "y": np.arange(8) % 2}
+        np.savez(tmp_path / "data.npz", **arrays)
+        source = {"name": "npz", "path": "data.npz"}
+        message = r"The samples must be at most 3.4e\+38 to fit into float32. Got 1e\+300 instead; .* 'dtype: float64'"
+        with pytest.raises(InputError, match=message):
+            split_of(tmp_path, source=source)
+        assert split_of(tmp_path, source=source, dtype="float64").X_train.max() == 1e300
+        np.savez(tmp_path / "data.npz", X=arrays["X"] / 1e300, y=arrays["X"][:, 0])
+        with pytest.raises(InputError, match="The targets must be at most"):
+            split_of(tmp_path, task="regression", source=source)
+
+    def test_resize_keeps_what_is_linear(self, tmp_path):
+        rows, columns = np.meshgrid(np.arange(6.0), np.arange(5.0), indexing="ij")
+        np.savez(tmp_path / "data.npz", X=np.stack([[rows + 10 * columns]] * 8), y=np.arange(8) % 2)
+        split = split_of(tmp_path, source={"name": "npz", "path": "data.npz"}, resize=[12, 20], dtype="float64")
+        assert split.input_shape == (1, 12, 20)
+        inner = split.X_test[0, 0, 1:-1, 2:-2]
+        assert np.allclose(np.diff(inner, axis=0), 0.5)
+        assert np.allclose(np.diff(inner, axis=1), 2.5)
+
+    def test_smaller_images_are_means(self, tmp_path):
+        X = np.random.default_rng(0).random((600, 3, 8, 8))
+        np.savez(tmp_path / "data.npz", X=X, y=np.arange(600) % 2)
+        source = {"name": "npz", "path": "data.npz"}
+        whole, small = (split_of(tmp_path, source=source, resize=size) for size in (None, [1, 1]))
+        # The mean of a pixel's surroundings is weighted by a triangle, which reaches over the edge of the images.
+        assert small.X_train.shape == (450, 3, 1, 1)
+        assert small.X_train.std() < whole.X_train.std() / 6
+        assert split_of(tmp_path, source=source, resize=[8, 8]).X_train.tobytes() == whole.X_train.tobytes()
+
+    def test_grey_images_in_colour(self, tmp_path):
+        grey, colour = (split_of(tmp_path, source="digits", channels=number) for number in (1, 3))
+        assert colour.input_shape == (3, 8, 8)
+        assert np.array_equal(colour.X_train, np.concatenate([grey.X_train] * 3, axis=1))
+        both = split_of(tmp_path, source="digits", channels=3, resize=[16, 16], sample=200)
+        assert both.X_test.shape == (50, 3, 16, 16)
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            ({"resize": [4, 4]}, r"The 'resize' key of data is for images, \(channels, height, width\). Got samples of "
+             r"shape \(4,\) instead; make images of them with 'reshape', or leave it out."),
+            ({"channels": 3}, r"The 'channels' key of data is for images"),
+            ({"reshape": [2, 2, 1], "channels": 3}, "The 'channels' key of data must be 2, as many as the images have, "
+             "for only grey images can be repeated. Got 3 instead."),
+        ],
+    )  # fmt: skip
+    def test_no_images(self, tmp_path, options, message):
+        with pytest.raises(InputError, match=message):
+            split_of(tmp_path, source="iris", **options)
+
     def test_standard_scale_is_of_the_training_part(self, tmp_path):
         split = split_of(tmp_path, source="wine", scale="standard")
         assert np.allclose(split.X_train.mean(axis=0), 0, atol=1e-5)
@@ -203,16 +285,128 @@ class TestTables:
         with pytest.raises(InputError, match=message):
             split_of(tmp_path, source=source)
 
-    def test_parquet(self, tmp_path, table):
-        source = {"name": "parquet", "path": "data.parquet", "target": "kind", "features": ["a", "b"]}
-        try:
-            table.to_parquet(tmp_path / "data.parquet")
-        except ImportError:
-            (tmp_path / "data.parquet").touch()
-            with pytest.raises(MissingDependencyError, match="Parquet files need pyarrow: pip install pyarrow"):
+
+class TestParquet:
+    """Columns of Parquet files, which have types of their own."""
+
+    @pytest.fixture
+    def table(self):
+        rng = np.random.default_rng(0)
+        return pd.DataFrame({"a": rng.normal(size=40), "b": range(40), "kind": ["cat", "dog"] * 20})
+
+    def read(self, folder, table, target="kind", task="classification", dtype="float32", **options):
+        table.to_parquet(folder / "data.parquet")
+        source = {"name": "parquet", "path": "data.parquet", "target": target, **options}
+        return split_of(folder, task=task, source=source, dtype=dtype)
+
+    def test_words_are_classes_in_their_order(self, tmp_path, table):
+        split = self.read(tmp_path, table)
+        assert split.input_shape == (2,)
+        assert np.array_equal(split.X_train[:, 1] % 2, split.y_train)
+
+    def test_same_as_csv(self, tmp_path, table):
+        table.to_csv(tmp_path / "data.csv", index=False)
+        source = {"name": "csv", "path": "data.csv", "target": "kind"}
+        ours, other = self.read(tmp_path, table), split_of(tmp_path, source=source)
+        assert np.array_equal(ours.X_train, other.X_train)
+        assert np.array_equal(ours.y_test, other.y_test)
+
+    @pytest.mark.parametrize(
+        "kinds",
+        [
+            pd.Categorical(["x", "y"] * 20, categories=["z", "y", "x"]),
+            pd.Categorical([7, 30] * 20),
+            pd.array(["x", "y"] * 20, dtype="string"),
+            pd.array([-1, 1] * 20, dtype="Int8"),
+            [False, True] * 20,
+            [b"x", b"y"] * 20,
+        ],
+        ids=["categories", "numbers as categories", "string", "nullable", "bool", "bytes"],
+    )
+    def test_types_of_classes(self, tmp_path, table, kinds):
+        split = self.read(tmp_path, table.assign(kind=kinds))
+        assert (split.y_train.dtype, split.num_classes) == (np.int64, 2)
+        assert np.array_equal(split.X_train[:, 1] % 2, split.y_train)
+
+    @pytest.mark.parametrize("dtype", ["int8", "uint16", "int64", "float32", "Int32", "Float64", "bool", "float16"])
+    def test_types_of_features(self, tmp_path, table, dtype):
+        values = np.arange(40) % 2
+        split = self.read(tmp_path, table.assign(a=pd.array(values, dtype=dtype)), features=["a", "b"])
+        assert split.X_train.dtype == np.float32
+        assert np.array_equal(split.X_train[:, 0], split.X_train[:, 1] % 2)
+
+    def test_regression_in_float64(self, tmp_path, table):
+        split = self.read(tmp_path, table, "a", "regression", "float64", features=["b"])
+        assert split.y_train.dtype == np.float64
+        assert set(split.y_train[:, 0]) < set(table["a"])
+
+    @pytest.mark.parametrize("index", [pd.RangeIndex(5, 45), pd.Index(range(40), name="id"), ["r"] * 40])
+    def test_index_is_no_feature(self, tmp_path, table, index):
+        assert self.read(tmp_path, table.set_axis(index)).input_shape == (2,)
+
+    def test_numbers_as_names(self, tmp_path, table):
+        assert self.read(tmp_path, table.set_axis([0, 1, 2], axis=1), "2").input_shape == (2,)
+
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            ({"a": pd.array([None, 1] * 20, dtype="Int64")}, "The column 'a' of .* must have no empty cells"),
+            ({"kind": ["x", None] * 20}, "The column 'kind' of .* must have no empty cells"),
+            (
+                {"a": pd.Categorical(["1", "2"] * 20)},
+                "The column 'a' of .* must hold numbers. Got category instead",
+            ),
+            ({"a": pd.Timestamp(0)}, "The column 'a' of .* must hold numbers. Got datetime64"),
+            ({"a": [[1], [2]] * 20}, "The column 'a' of .* must hold numbers. Got object"),
+            ({"a": np.inf}, "The columns of .* must be finite"),
+            ({"kind": 0.5}, "must hold one class number for each of the 40 samples. Got float64"),
+        ],
+    )
+    def test_tables_that_hold_something_else(self, tmp_path, table, change, message):
+        with pytest.raises(InputError, match=message):
+            self.read(tmp_path, table.assign(**change))
+
+    def test_names_that_stand_twice(self, tmp_path):
+        column = pa.array([0, 1] * 20)
+        pq.write_table(pa.table([column] * 3, names=["a", "a", "y"]), tmp_path / "data.parquet")
+        with pytest.raises(InputError, match=r"The columns of .* must have different names. Got 'a' twice."):
+            split_of(tmp_path, source={"name": "parquet", "path": "data.parquet", "target": "y"})
+
+    def test_more_than_memory_holds(self, tmp_path, table, monkeypatch):
+        monkeypatch.setattr("prunekit.pipeline._sources.MAX_CELLS", 100)
+        with pytest.raises(InputError, match="must have at most 100 cells in the columns that are read"):
+            self.read(tmp_path, table)
+        assert self.read(tmp_path, table, features=["b"]).input_shape == (1,)
+
+    @pytest.mark.parametrize("name", ["arrow.py_extension_type", "pandas.period", "pandas.interval"])
+    def test_types_of_a_file_run_nothing(self, tmp_path, name):
+        class Trap:
+            def __reduce__(self):
+                return Path.touch, (tmp_path / "sprung",)
+
+        about = {"ARROW:extension:name": name, "ARROW:extension:metadata": pickle.dumps(Trap())}
+        schema = pa.schema([pa.field("a", pa.int64(), metadata=about), pa.field("y", pa.int64())])
+        pq.write_table(pa.table([list(range(40)), [0, 1] * 20], schema=schema), tmp_path / "data.parquet")
+        with suppress(ValidationError):  # pandas refuses to read its own types
+            split_of(tmp_path, source={"name": "parquet", "path": "data.parquet", "target": "y"})
+        assert not (tmp_path / "sprung").exists()
+
+    def test_damaged_files(self, tmp_path, table):
+        table = table.assign(kind=pd.Categorical(table["kind"]), day=pd.period_range("2020", periods=40, freq="D"))
+        table.to_parquet(tmp_path / "data.parquet")
+        whole = (tmp_path / "data.parquet").read_bytes()
+        source = {"name": "parquet", "path": "data.parquet", "target": "kind", "features": ["a"]}
+        rng = np.random.default_rng(0)
+        refused = 0
+        for place in rng.integers(len(whole), size=300):
+            content = bytearray(whole)
+            content[place] = rng.integers(256)
+            (tmp_path / "data.parquet").write_bytes(content)
+            try:
                 split_of(tmp_path, source=source)
-        else:
-            assert split_of(tmp_path, source=source).input_shape == (2,)
+            except (InputError, ValidationError):
+                refused += 1
+        assert refused > 100
 
 
 class TestFolders:

@@ -6,6 +6,7 @@ import textwrap
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from skorch.callbacks import Callback
 
 from prunekit.exceptions import TrainingError
@@ -125,6 +126,28 @@ def test_whole_run_with_everything(load, tmp_path, capsys):
     assert first.reduction >= 0.3
     assert first.comparison.pruned.num_correct == again.comparison.pruned.num_correct
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        [],
+        [
+            *("data={source: diabetes, scale: standard, target_scale: standard}", "net.criterion=HuberLoss"),
+            *("net.estimator=NeuralNetRegressor", "net.lr=0.01"),
+        ],
+    ],
+    ids=["classification", "regression"],
+)
+def test_whole_run_in_float64(load, tmp_path, changes):
+    single, double = (
+        run_experiment(load(*changes, f"data.dtype={dtype}"), tmp_path / dtype) for dtype in ("float32", "float64")
+    )
+    for name in ("dense", "pruned"):
+        dtypes = {tensor.dtype for tensor in load_file(double.folder / f"{name}.safetensors").values()}
+        assert dtypes - {torch.int64} == {torch.float64}
+    assert double.comparison.pruned.params == single.comparison.pruned.params
+    assert double.history["score"].iloc[-1] == pytest.approx(single.history["score"].iloc[-1], abs=0.1)
 
 
 @pytest.mark.parametrize("criterion", ["MSELoss", "L1Loss", "SmoothL1Loss", "{name: HuberLoss, delta: 0.5}"])
