@@ -1,6 +1,7 @@
 """Whole experiments as data: a YAML file is read, checked and run."""
 
 from prunekit.pipeline._data import Split
+from prunekit.pipeline._samples import Samples
 from prunekit.pipeline.estimators import PipelineFile, dump_pipeline, load_pipeline
 from prunekit.pipeline.loading import load_experiment
 from prunekit.pipeline.runner import Listener, RunResult, run_experiment
@@ -11,6 +12,7 @@ __all__ = [
     "Listener",
     "PipelineFile",
     "RunResult",
+    "Samples",
     "Split",
     "dump_pipeline",
     "load_experiment",

@@ -1,21 +1,26 @@
 """The dense network of an experiment, as a trained skorch net."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
+from sklearn.base import clone
 from skorch import NeuralNet, NeuralNetClassifier, NeuralNetRegressor
 from skorch.callbacks import EarlyStopping, LRScheduler
 from skorch.dataset import ValidSplit
 
-from prunekit.exceptions import InputError, TrainingError
+from prunekit.exceptions import InputError, PrunekitError, TrainingError
 from prunekit.pipeline._data import Split
+from prunekit.pipeline._own_code import named_parameters
 from prunekit.pipeline.schema import NetSection
 
 OnEpoch = Callable[[int, float], None]
 
 ESTIMATORS = {"NeuralNetClassifier": NeuralNetClassifier, "NeuralNetRegressor": NeuralNetRegressor}
 _SCHEDULER = "scheduler"
+_BUILT = "be built with the options of the file"
+_CLONED = "be one that scikit-learn can clone: attributes that do not end in '_' are parameters of its class"
 _WATCHED = {"classification": "valid_acc", "regression": "valid_loss"}
 
 
@@ -40,9 +45,11 @@ def make_dense(section: NetSection, split: Split, seed: int) -> NeuralNet:
     Raises
     ------
     InputError
-        If the samples do not fit the network.
+        If the net cannot be built with its options, or the samples do not fit the network.
     """
-    net = build_net(section, split.input_shape, split.num_classes, seed).initialize()
+    net = build_net(section, split.input_shape, split.num_classes, seed)
+    with _told_as_input(f"The net of module {section.module.name}", _BUILT):
+        net.initialize()
     _check_samples(net, split)
     return net
 
@@ -68,15 +75,19 @@ def build_net(section: NetSection, input_shape: tuple[int, ...], num_outputs: in
         The net.
     """
     chosen = {"criterion": section.criterion, "optimizer": section.optimizer}
-    callbacks = [(one.name, one.entry.target(**one.arguments)) for one in section.callbacks]
+    from_data = named_parameters(section.module.entry.target, input_shape=input_shape, num_classes=num_outputs)
+    callbacks = []
+    for one in section.callbacks:
+        with _told_as_input(f"The callback {one.name}", _BUILT):
+            callback = one.entry.target(**one.arguments)
+        with _told_as_input(f"The callback {one.name}", _CLONED):
+            callbacks.append((one.name, clone(callback)))  # as searches and pruning will, after the training
     if section.scheduler is not None:
         schedule = LRScheduler(section.scheduler.entry.target, **section.scheduler.arguments)
         callbacks.append((_SCHEDULER, schedule))
     return ESTIMATORS[section.estimator](
         section.module.entry.target,
-        module__input_shape=input_shape,
-        module__num_classes=num_outputs,
-        **{f"module__{key}": value for key, value in section.module.arguments.items()},
+        **{f"module__{key}": value for key, value in {**from_data, **section.module.arguments}.items()},
         **{key: choice.entry.target for key, choice in chosen.items()},
         **{f"{key}__{name}": value for key, choice in chosen.items() for name, value in choice.arguments.items()},
         lr=section.lr,
@@ -88,6 +99,17 @@ def build_net(section: NetSection, input_shape: tuple[int, ...], num_outputs: in
         callbacks__print_log=None,
         verbose=0,
     )
+
+
+@contextmanager
+def _told_as_input(what: str, wanted: str) -> Iterator[None]:
+    """Tell of what a class raises that its signature does not say."""
+    try:
+        yield
+    except PrunekitError:
+        raise
+    except Exception as exc:
+        raise InputError(f"{what} must {wanted}. It raised {type(exc).__name__}: {exc}") from exc
 
 
 def train_dense(net: NeuralNet, split: Split, on_epoch: OnEpoch) -> None:

@@ -7,6 +7,7 @@ from pydantic import AfterValidator, Discriminator, Field, Tag, ValidationError,
 from pydantic_core import PydanticCustomError
 
 from prunekit.importance import CRITERIA
+from prunekit.pipeline._imports import Imports
 from prunekit.pipeline._samples import Task
 from prunekit.pipeline._searching import PARAMS, key_path_of, searchable, with_parameters
 from prunekit.pipeline._section import BRANCHES, UNKNOWN_NAME, Section, errors_at, key_error
@@ -133,7 +134,7 @@ class NetSection(Section):
         if self.task not in self.criterion.entry.tasks:
             fitting = [name for name, entry in REGISTRY["criterion"].items() if self.task in entry.tasks]
             raise self._wrong_task(self.criterion, ("criterion",), f"Known for it: {', '.join(fitting)}.")
-        if self.optimizer.arguments.get("nesterov") and not self.optimizer.arguments["momentum"]:
+        if self.optimizer.arguments.get("nesterov") and not self.optimizer.arguments.get("momentum", True):
             raise key_error("needs_momentum", ("optimizer", "nesterov"), True)
         for index, chosen in enumerate(self.callbacks):
             if chosen.name in [other.name for other in self.callbacks[:index]]:
@@ -236,6 +237,8 @@ class Experiment(Section):
         Name, also of the output folder.
     seed : int, default=0
         Seed of everything random.
+    imports : list of str, default=[]
+        Modules of the user's own, below which names with a dot are looked up.
     data : DataSection
         The data.
     net : NetSection
@@ -254,6 +257,7 @@ class Experiment(Section):
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
     seed: int = Field(0, ge=0, lt=2**32)
+    imports: Imports = Imports()
     data: DataSection
     net: NetSection
     prune: PruneSection
@@ -286,7 +290,9 @@ class Experiment(Section):
                 section = key_path_of(name)[0]
                 model = NetSection if section == "net" else PruneSection
                 try:
-                    model.model_validate(with_parameters(sections, {name: value})[section])
+                    model.model_validate(
+                        with_parameters(sections, {name: value})[section], context=self.imports.context
+                    )
                 except ValidationError as exc:
                     raise errors_at(exc, ("search", key, name, index)) from exc
         if self.search.name == "GridSearchCV" and prod(map(len, grid.values())) > MAX_CANDIDATES:
