@@ -172,7 +172,7 @@ def _search(experiment: Experiment, split: Split, output: OutputFolder, listener
     listener.on_search(len(table), search.best_params_, float(search.best_score_))
     output.write_table("search.csv", table, "a row per candidate of the search, the best first")
     content = with_parameters({**experiment.resolved(), "search": None}, search.best_params_)
-    best = Experiment.model_validate(content)
+    best = Experiment.model_validate(content, context=experiment.imports.context)
     output.write_experiment(best, "best.yaml", "the experiment with the best parameters, without the search")
     return best
 
