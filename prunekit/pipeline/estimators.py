@@ -15,6 +15,9 @@ from skorch.dataset import ValidSplit
 
 from prunekit.exceptions import ParameterError
 from prunekit.pipeline._data import Split, load_split
+from prunekit.pipeline._imports import Imports
+from prunekit.pipeline._own_code import unwrapped
+from prunekit.pipeline._own_options import can_be_said
 from prunekit.pipeline._problems import dotted
 from prunekit.pipeline._searching import PARAMS, SEARCHES, make_search
 from prunekit.pipeline._training import ESTIMATORS, build_net
@@ -49,7 +52,7 @@ class PipelineFile:
     data: Split
 
 
-def load_pipeline(path: str | Path, assignments: Sequence[str] = ()) -> PipelineFile:
+def load_pipeline(path: str | Path, assignments: Sequence[str] = (), trust: Sequence[str] = ()) -> PipelineFile:
     """
     Load a pipeline file as an unfitted estimator with its data.
 
@@ -59,6 +62,8 @@ def load_pipeline(path: str | Path, assignments: Sequence[str] = ()) -> Pipeline
         A YAML file.
     assignments : sequence of str, default=()
         What wins over the file, each as ``"section.key=value"``.
+    trust : sequence of str, default=()
+        Packages and modules of which the file may import code, as for `load_experiment`.
 
     Returns
     -------
@@ -95,7 +100,7 @@ def load_pipeline(path: str | Path, assignments: Sequence[str] = ()) -> Pipeline
     >>> pruner.reduction_ >= 0.5
     True
     """
-    experiment = load_experiment(path, assignments)
+    experiment = load_experiment(path, assignments, trust)
     data = load_split(experiment.data, experiment.seed, experiment.net.task)
     return PipelineFile(experiment, estimator_of(experiment, data.input_shape, data.num_classes), data)
 
@@ -106,6 +111,7 @@ def dump_pipeline(
     *,
     name: str,
     path: str | Path | None = None,
+    imports: Sequence[str] = (),
 ) -> str:
     """
     Write an estimator as a pipeline file.
@@ -120,6 +126,9 @@ def dump_pipeline(
         Name of the experiment.
     path : str or Path, default=None
         File to write; None: no file is written.
+    imports : sequence of str, default=()
+        Modules of your own, such as ``["mylab.nets"]``, below which the file may name the classes and functions of the
+        net; they are trusted here. Who reads the file has to trust them, too.
 
     Returns
     -------
@@ -139,16 +148,19 @@ def dump_pipeline(
             "The 'estimator' parameter of dump_pipeline must be a TaylorPruner of a skorch net, or a grid or "
             f"randomized search over one. Got {got} instead."
         )
+    own = Imports.of(list(imports), [module.partition(".")[0] for module in imports])
     content = {
         "name": name,
         "seed": pruner.random_state if pruner.random_state is not None else 0,
+        "imports": list(imports),
         "data": data.model_dump(mode="json") if isinstance(data, DataSection) else dict(data),
-        "net": _net_section(net),
+        "net": _net_section(net, own),
         "prune": {key: getattr(pruner, key) for key in PruneSection.model_fields},
         "search": None if pruner is estimator else _search_section(estimator),
     }
     try:
-        experiment = Experiment.model_validate(content, context={"folder": "." if path is None else Path(path).parent})
+        folder = "." if path is None else Path(path).parent
+        experiment = Experiment.model_validate(content, context={"folder": folder, **own.context})
     except ValidationError as exc:
         first = exc.errors(include_url=False)[0]
         raise ParameterError(
@@ -189,7 +201,7 @@ def _search_section(search: Any) -> dict[str, Any]:
     return {"name": name, **options, PARAMS[name]: {key: list(values) for key, values in grid.items()}, "cv": folds}
 
 
-def _net_section(net: NeuralNet) -> dict[str, Any]:
+def _net_section(net: NeuralNet, own: Imports) -> dict[str, Any]:
     """Return what a file says of a net; what it cannot say is found by comparing."""
     names = {kind: name for name, kind in ESTIMATORS.items()}
     if type(net) not in names:
@@ -205,24 +217,31 @@ def _net_section(net: NeuralNet) -> dict[str, Any]:
         )
     section: dict[str, Any] = {
         "estimator": names[type(net)],
-        **{key: _chosen(key, parameters) for key in ("module", "criterion", "optimizer")},
+        **{key: _chosen(key, parameters, own) for key in ("module", "criterion", "optimizer")},
         **{key: parameters[key] for key in ("lr", "max_epochs", "batch_size")},
         "validation_size": split.cv,
         "callbacks": [],
     }
     for _, callback in net.callbacks or ():
         if isinstance(callback, LRScheduler):
-            section["scheduler"] = {"name": _name_of("scheduler", callback.policy), **callback.kwargs}
+            section["scheduler"] = {"name": _name_of("scheduler", callback.policy, own), **callback.kwargs}
         else:
-            name = _name_of("callback", type(callback))
-            options = REGISTRY["callback"][name].options.model_fields
-            section["callbacks"].append({"name": name, **{key: getattr(callback, key) for key in options}})
+            name = _name_of("callback", type(callback), own)
+            section["callbacks"].append({"name": name, **_options_of_callback(name, callback, own)})
     return section
 
 
-def _chosen(kind: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
+def _options_of_callback(name: str, callback: Any, own: Imports) -> dict[str, Any]:
+    """Return the attributes of a callback that a file gives as options, but for those that no file can say."""
+    entry = REGISTRY["callback"].get(name) or own.entry("callback", name)
+    fields = {} if entry is None else entry.options.model_fields
+    given = {key: getattr(callback, key) for key in fields}
+    return {key: value for key, value in given.items() if name in REGISTRY["callback"] or can_be_said(value)}
+
+
+def _chosen(kind: str, parameters: Mapping[str, Any], own: Imports) -> dict[str, Any]:
     """Return the name and options of the module, criterion or optimizer."""
-    name = _name_of(kind, parameters[kind])
+    name = _name_of(kind, parameters[kind], own)
     options = {
         key.removeprefix(f"{kind}__"): list(value) if isinstance(value, tuple) else value
         for key, value in parameters.items()
@@ -231,12 +250,15 @@ def _chosen(kind: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
     return {"name": name, **{key: value for key, value in options.items() if key not in _FROM_THE_DATA}}
 
 
-def _name_of(kind: str, target: Any) -> str:
-    """Return the registered name of a class."""
+def _name_of(kind: str, target: Any, own: Imports) -> str:
+    """Return the name of a class in the registry, or below what the file imports."""
     for name, entry in REGISTRY[kind].items():
         registered = entry.target.func if isinstance(entry.target, partial) else entry.target
         if registered is target:
             return name
+    dotted_name = own.name_of(kind, unwrapped(target))
+    if dotted_name is not None:
+        return dotted_name
     got = getattr(target, "__name__", repr(target))
     raise ParameterError(
         f"The {kind} must be one that a pipeline file can name ({', '.join(REGISTRY[kind])}). Got {got} instead."
@@ -268,4 +290,4 @@ def _comparable(parameters: Mapping[str, Any]) -> dict[str, Any]:
             result[key] = (type(result[key]), vars(result[key]))
     if result.get("callbacks"):
         result["callbacks"] = [(name, type(callback), callback.get_params()) for name, callback in result["callbacks"]]
-    return {key: list(value) if isinstance(value, tuple) else value for key, value in result.items()}
+    return {key: list(value) if isinstance(value, tuple) else unwrapped(value) for key, value in result.items()}
