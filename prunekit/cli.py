@@ -1,6 +1,7 @@
 """The ``prunekit`` command."""
 
 import json
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -47,6 +48,16 @@ Assignments = Annotated[
         show_default=False,
     ),
 ]
+Trusted = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--trust",
+        metavar="PACKAGE",
+        help="Package or module of your own that FILE may import; its code runs with your rights. "
+        "Can be given several times.",
+        show_default=False,
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -68,6 +79,7 @@ def _prunekit(
 def run(
     file: PipelineFile,
     assignments: Assignments = None,
+    trust: Trusted = None,
     out: Annotated[
         Path | None,
         typer.Option("--out", "-o", metavar="DIR", help="Output folder; runs/NAME if not given.", show_default=False),
@@ -82,8 +94,8 @@ def run(
 
     Example: [bold]prunekit run pipelines/digits.yaml --out runs/first[/bold]
     """
-    with _errors_told():
-        experiment = load_experiment(file, assignments or ())
+    with _errors_told(), _importing_from_here(trust):
+        experiment = load_experiment(file, assignments or (), trust or ())
         folder = out or Path("runs", experiment.name)
         if resume and is_finished(experiment, folder):
             if not quiet:
@@ -99,26 +111,26 @@ def run(
 
 
 @app.command()
-def validate(file: PipelineFile, assignments: Assignments = None) -> None:
+def validate(file: PipelineFile, assignments: Assignments = None, trust: Trusted = None) -> None:
     """
     Check FILE without running it; every problem is told with its line.
 
     Example: [bold]prunekit validate pipelines/digits.yaml[/bold]
     """
-    with _errors_told():
-        load_experiment(file, assignments or ())
+    with _errors_told(), _importing_from_here(trust):
+        load_experiment(file, assignments or (), trust or ())
     typer.echo(f"{file}: valid.")
 
 
 @app.command()
-def show(file: PipelineFile, assignments: Assignments = None, as_json: AsJson = False) -> None:
+def show(file: PipelineFile, assignments: Assignments = None, trust: Trusted = None, as_json: AsJson = False) -> None:
     """
     Print FILE with its includes, variables and all defaults written out.
 
     Example: [bold]prunekit show pipelines/digits.yaml --set prune.target_reduction=0.7[/bold]
     """
-    with _errors_told():
-        resolved = load_experiment(file, assignments or ()).resolved()
+    with _errors_told(), _importing_from_here(trust):
+        resolved = load_experiment(file, assignments or (), trust or ()).resolved()
     if as_json:
         typer.echo(json.dumps(resolved, indent=2, ensure_ascii=False))
         return
@@ -193,14 +205,15 @@ def report(
         str | None,
         typer.Option("--title", help="Heading; the name of the experiment if not given.", show_default=False),
     ] = None,
+    trust: Trusted = None,
 ) -> None:
     """
     Write an HTML report on the run in DIR: one file that needs no network.
 
     Example: [bold]prunekit report runs/digits --out digits.html[/bold]
     """
-    with _errors_told():
-        path = report_run(folder, out, title)
+    with _errors_told(), _importing_from_here(trust):
+        path = report_run(folder, out, title, trust or ())
     typer.echo(f"Written to {path}")
 
 
@@ -215,6 +228,20 @@ def _errors_told() -> Iterator[None]:
             _tell("Error", "bold red", str(exc))
             is_usage = isinstance(exc, (PipelineFileError, ParameterError))
             raise typer.Exit(EXIT_USAGE if is_usage else EXIT_FAILED) from exc
+
+
+@contextmanager
+def _importing_from_here(trust: list[str] | None) -> Iterator[None]:
+    """Let a trusted module lie in the current folder, where it can stand for none that is installed."""
+    here = str(Path.cwd())
+    added = bool(trust) and here not in sys.path
+    if added:
+        sys.path.append(here)  # worker processes of joblib start with the same path
+    try:
+        yield
+    finally:
+        if added:
+            sys.path.remove(here)
 
 
 def _show_warning(message: Warning | str, *place: Any, **more: Any) -> None:

@@ -2,6 +2,7 @@
 
 from prunekit.pipeline._data import Split
 from prunekit.pipeline._fitted import Fitted
+from prunekit.pipeline._samples import Samples
 from prunekit.pipeline.estimators import PipelineFile, dump_pipeline, load_pipeline
 from prunekit.pipeline.loading import load_experiment
 from prunekit.pipeline.runner import Listener, RunResult, is_finished, run_experiment
@@ -13,6 +14,7 @@ __all__ = [
     "Listener",
     "PipelineFile",
     "RunResult",
+    "Samples",
     "Split",
     "dump_pipeline",
     "is_finished",

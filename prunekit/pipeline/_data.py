@@ -26,7 +26,7 @@ class Split:
     X_train, X_test : ndarray of shape (samples, ``*input_shape``)
         Samples in the type that the network computes in.
     y_train, y_test : ndarray
-        Classes from 0, (samples,); or targets in the same type, (samples, targets).
+        Classes from 0, (samples,); or targets in the same type, (samples,) or (samples, targets).
     target_std : float, default=1.0
         What the targets were divided by.
     """
@@ -57,9 +57,9 @@ class Split:
         Returns
         -------
         {"classification", "regression"}
-            Told by the dimensions of the targets.
+            Told by the type of the targets.
         """
-        return "regression" if self.y_train.ndim == 2 else "classification"
+        return "regression" if self.y_train.dtype.kind == "f" else "classification"
 
     @property
     def num_classes(self) -> int:
@@ -71,7 +71,9 @@ class Split:
         int
             One more than the highest class of the training part; each class is in both parts.
         """
-        return int(self.y_train.shape[1]) if self.task == "regression" else int(self.y_train.max()) + 1
+        if self.task == "classification":
+            return int(self.y_train.max()) + 1
+        return 1 if self.y_train.ndim == 1 else int(self.y_train.shape[1])
 
 
 def load_split(section: DataSection, seed: int, task: Task = "classification") -> Split:
@@ -104,6 +106,8 @@ def load_split(section: DataSection, seed: int, task: Task = "classification") -
     X_train, X_test = (_prepared(X, section) for X in (X_train, X_test))
     if task == "regression":
         y_train, y_test = (in_dtype(y, section.dtype, "The targets") for y in (y_train, y_test))
+        if y_train.shape[1] == 1:  # as estimators of scikit-learn take it
+            y_train, y_test = y_train[:, 0], y_test[:, 0]
     if section.scale is not None:
         X_train, X_test = _scaled(X_train, X_test, section.scale)
     if task == "classification" or section.target_scale is None:

@@ -13,6 +13,9 @@ from skorch.dataset import ValidSplit
 
 from prunekit.exceptions import ParameterError
 from prunekit.pipeline._catalogue import describe_step
+from prunekit.pipeline._imports import Imports
+from prunekit.pipeline._own_code import unwrapped
+from prunekit.pipeline._own_options import can_be_said
 from prunekit.pipeline._pruning import PruneSection
 from prunekit.pipeline._samples import Task
 from prunekit.pipeline._scoring import scorer_name
@@ -29,7 +32,7 @@ _NET_NAMES = {kind: name for kinds in (ESTIMATORS, SEEDED) for name, kind in kin
 _RULE = type(smallest_within())
 
 
-def describe(estimator: Any) -> dict[str, Any]:
+def describe(estimator: Any, own: Imports | None = None) -> dict[str, Any]:
     """
     Return the sections of a pipeline file for an estimator; what a file cannot say is found by `check_same`.
 
@@ -37,6 +40,8 @@ def describe(estimator: Any) -> dict[str, Any]:
     ----------
     estimator : TaylorPruner, Pipeline or search
         Fitted or not.
+    own : Imports, optional
+        Modules of the user's own, whose classes can be named, too.
 
     Returns
     -------
@@ -53,7 +58,7 @@ def describe(estimator: Any) -> dict[str, Any]:
     net = _net_of(model)
     content: dict[str, Any] = {"seed": _seed_of(model)}
     if net is not None:
-        content["net"] = _net_section(net)
+        content["net"] = _net_section(net, own or Imports())
     if isinstance(model, Pipeline):
         content["steps"] = {name: _step(step) for name, step in model.steps}
     elif type(model) is TaylorPruner and net is not None:
@@ -65,14 +70,9 @@ def describe(estimator: Any) -> dict[str, Any]:
             "The 'estimator' parameter of dump_pipeline must be a TaylorPruner of a skorch net, a Pipeline, or a "
             f"search of scikit-learn over one of them. Got {got} instead."
         )
-    jobs = [
-        one.n_jobs
-        for one in (estimator, _last(model))
-        if is_search or isinstance(one, TaylorPrunerCV)
-        if hasattr(one, "n_jobs") and one.n_jobs is not None
-    ]
-    if jobs:
-        content["compute"] = {"n_jobs": jobs[0]}
+    content["compute"] = {"n_jobs": _jobs(estimator, model)}
+    if net is not None:
+        content["compute"]["device"] = _unfrozen(net).device
     if is_search:
         task: Task = "regression" if _is_regression(model) else "classification"
         content["search"] = _search_section(estimator, task)
@@ -168,7 +168,14 @@ def _plain(value: Any) -> Any:
         return type(value), {key: _plain(one) for key, one in vars(value).items()}
     if isinstance(value, BaseEstimator):
         return type(value), _plain(value.get_params())
-    return value
+    return unwrapped(value)
+
+
+def _jobs(estimator: Any, model: Any) -> int | None:
+    """Return how many fits at once a search or TaylorPrunerCV does."""
+    searches = [estimator] if estimator is not model else []
+    several = [one.n_jobs for one in (*searches, _last(model)) if isinstance(one, TaylorPrunerCV) or one in searches]
+    return next((one for one in several if one is not None), None)
 
 
 def _last(model: Any) -> Any:
@@ -265,7 +272,7 @@ def _value(value: Any) -> Any:
     return [_value(one) for one in value] if isinstance(value, tuple) else value
 
 
-def _net_section(net: Any) -> dict[str, Any]:
+def _net_section(net: Any, imports: Imports) -> dict[str, Any]:
     """Return what a file says of a net."""
     frozen, net = isinstance(net, FrozenEstimator), _unfrozen(net)
     if type(net) not in _NET_NAMES:
@@ -282,8 +289,8 @@ def _net_section(net: Any) -> dict[str, Any]:
         )
     section: dict[str, Any] = {
         "estimator": _NET_NAMES[type(net)],
-        **{key: _chosen(key, own) for key in ("module", "criterion", "optimizer")},
-        **{key: parameters[key] for key in ("lr", "max_epochs", "batch_size", "device")},
+        **{key: _chosen(key, own, imports) for key in ("module", "criterion", "optimizer")},
+        **{key: parameters[key] for key in ("lr", "max_epochs", "batch_size")},
         "validation_size": split.cv,
         "callbacks": [],
         "frozen": frozen,
@@ -295,15 +302,22 @@ def _net_section(net: Any) -> dict[str, Any]:
         if isinstance(callback, InputShapeSetter):
             continue
         if isinstance(callback, LRScheduler):
-            section["scheduler"] = {"name": _name_of("scheduler", callback.policy), **callback.kwargs}
+            section["scheduler"] = {"name": _name_of("scheduler", callback.policy, imports), **callback.kwargs}
         else:
-            name = _name_of("callback", type(callback))
-            options = REGISTRY["callback"][name].options.model_fields
-            section["callbacks"].append({"name": name, **{key: getattr(callback, key) for key in options}})
+            name = _name_of("callback", type(callback), imports)
+            section["callbacks"].append({"name": name, **_options_of_callback(name, callback, imports)})
     return section
 
 
-def _chosen(kind: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
+def _options_of_callback(name: str, callback: Any, imports: Imports) -> dict[str, Any]:
+    """Return the attributes of a callback that a file gives as options, but for those that no file can say."""
+    entry = REGISTRY["callback"].get(name) or imports.entry("callback", name)
+    fields = {} if entry is None else entry.options.model_fields
+    given = {key: getattr(callback, key) for key in fields}
+    return {key: value for key, value in given.items() if name in REGISTRY["callback"] or can_be_said(value)}
+
+
+def _chosen(kind: str, parameters: Mapping[str, Any], imports: Imports) -> dict[str, Any]:
     """Return the name and options of the module, criterion or optimizer."""
     options = {
         key.removeprefix(f"{kind}__"): list(value) if isinstance(value, tuple) else value
@@ -311,15 +325,18 @@ def _chosen(kind: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
         if key.startswith(f"{kind}__")
     }
     named = {key: value for key, value in options.items() if key not in _FROM_THE_DATA}
-    return {"name": _name_of(kind, parameters[kind]), **named}
+    return {"name": _name_of(kind, parameters[kind], imports), **named}
 
 
-def _name_of(kind: str, target: Any) -> str:
-    """Return the registered name of a class."""
+def _name_of(kind: str, target: Any, imports: Imports) -> str:
+    """Return the name of a class in the registry, or below what the file imports."""
     for name, entry in REGISTRY[kind].items():
         registered = entry.target.func if isinstance(entry.target, partial) else entry.target
         if registered is target:
             return name
+    dotted_name = imports.name_of(kind, unwrapped(target))
+    if dotted_name is not None:
+        return dotted_name
     got = getattr(target, "__name__", repr(target))
     raise ParameterError(
         f"The {kind} must be one that a pipeline file can name ({', '.join(REGISTRY[kind])}). Got {got} instead."

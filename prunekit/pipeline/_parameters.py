@@ -30,7 +30,7 @@ from pydantic import AfterValidator, Field, PlainValidator, WithJsonSchema, crea
 
 from prunekit.pipeline._constraints import sayable
 from prunekit.pipeline._forms import ByClass, Constrained, Form, Named, StepList, Steps, Typed, invalid, is_same
-from prunekit.pipeline._searching import known_scorer
+from prunekit.pipeline._scoring import known_scorer
 from prunekit.pipeline._section import Section
 
 LEFT_OUT = {

@@ -6,6 +6,9 @@ from pathlib import Path
 from prunekit.pipeline._problems import KeyPath, Problem, dotted
 from prunekit.pipeline._yaml import Document, Value
 
+UNITED = frozenset({("imports",)})
+"""Lists that are added to what an included file says, for its names need what it imports."""
+
 
 @dataclass(frozen=True)
 class Place:
@@ -95,8 +98,9 @@ def merged(base: Located, over: Located) -> Located:
     """
     Return the content of ``base`` with that of ``over`` laid over it.
 
-    Mappings are merged key by key, anything else is replaced. A mapping that names something else than the one below
-    replaces it, for its options are others; one without a name is laid over the options of the name below.
+    Mappings are merged key by key, the lists of `UNITED` are added up, anything else is replaced. A mapping that names
+    something else than the one below replaces it, for its options are others; one without a name is laid over the
+    options of the name below.
 
     Parameters
     ----------
@@ -133,8 +137,22 @@ def merged(base: Located, over: Located) -> Located:
                 result[key] = copy(below[key], base, here)
             elif key not in below:
                 result[key] = copy(above[key], over, here)
+            elif here in UNITED:
+                result[key] = united(below[key], above[key], here)
             else:
                 result[key] = values(below[key], above[key], here)
+        return result
+
+    def united(below: Value, above: Value, at: KeyPath) -> Value:
+        if not isinstance(below, list) or not isinstance(above, list):  # the one that is wrong stays, to be told
+            return copy(above, over, at) if isinstance(below, list) else copy(below, base, at)
+        result: list[Value] = []
+        for source, items in ((base, below), (over, above)):
+            places[at] = source.places[at]
+            for index, item in enumerate(items):
+                if item not in result:
+                    places[*at, len(result)] = source.places.get((*at, index), source.places[at])
+                    result.append(item)
         return result
 
     def values(below: Value, above: Value, at: KeyPath) -> Value:

@@ -187,5 +187,6 @@ def _existing_folder(value: Any, info: ValidationInfo) -> Path:
     return path
 
 
+FilePath = Annotated[Path, BeforeValidator(_path)]
 ExistingFile = Annotated[Path, BeforeValidator(_existing_file)]
 ExistingFolder = Annotated[Path, BeforeValidator(_existing_folder)]

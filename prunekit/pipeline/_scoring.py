@@ -23,7 +23,20 @@ def _known(name: str, names: list[str]) -> str:
     return name
 
 
-def _known_scorer(name: str) -> str:
+def known_scorer(name: str) -> str:
+    """
+    Check the name of one of scikit-learn's scorers.
+
+    Parameters
+    ----------
+    name : str
+        The name.
+
+    Returns
+    -------
+    str
+        The same.
+    """
     return _known(name, get_scorer_names())
 
 
@@ -31,7 +44,7 @@ def _known_search_scorer(name: str) -> str:
     return _known(name, [*get_scorer_names(), *SIZE_SCORERS])
 
 
-Scorer = Annotated[str, AfterValidator(_known_scorer)]
+Scorer = Annotated[str, AfterValidator(known_scorer)]
 SearchScorer = Annotated[str, AfterValidator(_known_search_scorer)]
 Scorers = Annotated[dict[str, SearchScorer], Field(min_length=1, max_length=20)]
 

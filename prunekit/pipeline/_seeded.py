@@ -67,3 +67,23 @@ class SeededClassifier(_Seeded, NeuralNetClassifier):
 
 class SeededRegressor(_Seeded, NeuralNetRegressor):
     """A regressor with a seed; see skorch's ``NeuralNetRegressor``."""
+
+    def fit(self, X: Any, y: Any = None, **fit_params: Any) -> Self:
+        """
+        Train from fresh weights.
+
+        Parameters
+        ----------
+        X, y : object
+            As skorch takes them; targets can be (samples,), too.
+        **fit_params : dict
+            As skorch takes them.
+
+        Returns
+        -------
+        self : NeuralNet
+            The trained net.
+        """
+        if isinstance(y, np.ndarray) and y.ndim == 1:  # the loss would broadcast it against the outputs
+            y = y[:, np.newaxis]
+        return super().fit(X, y, **fit_params)

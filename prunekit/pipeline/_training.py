@@ -1,15 +1,19 @@
 """The dense network of an experiment, as a skorch net that is not trained."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
+from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 from skorch import NeuralNet, NeuralNetClassifier, NeuralNetRegressor
 from skorch.callbacks import InputShapeSetter, LRScheduler
 from skorch.dataset import ValidSplit
 
 from prunekit._random import seeded_rng
+from prunekit.exceptions import InputError, PrunekitError
 from prunekit.pipeline._compute import device_of
+from prunekit.pipeline._own_code import named_parameters
 from prunekit.pipeline._precision import in_precision
 from prunekit.pipeline._seeded import SeededClassifier, SeededRegressor
 from prunekit.pipeline._weights import with_weights
@@ -19,6 +23,8 @@ ESTIMATORS = {"NeuralNetClassifier": NeuralNetClassifier, "NeuralNetRegressor": 
 SEEDED = {"NeuralNetClassifier": SeededClassifier, "NeuralNetRegressor": SeededRegressor}
 _SCHEDULER = "scheduler"
 _SHAPE = "input_shape"
+_BUILT = "be built with the options of the file"
+_CLONED = "be one that scikit-learn can clone: attributes that do not end in '_' are parameters of its class"
 
 
 def sample_shape(X: Any) -> tuple[int, ...]:
@@ -84,11 +90,16 @@ def build_net(
         If the pretrained weights do not fit.
     """
     chosen = {"criterion": section.criterion, "optimizer": section.optimizer}
-    callbacks: list[tuple[str, Any]] = [(one.name, one.entry.target(**one.arguments)) for one in section.callbacks]
+    callbacks: list[tuple[str, Any]] = []
+    for one in section.callbacks:
+        with _told_as_input(f"The callback {one.name}", _BUILT):
+            callback = one.entry.target(**one.arguments)
+        with _told_as_input(f"The callback {one.name}", _CLONED):
+            callbacks.append((one.name, clone(callback)))  # as searches and pruning will, after the training
     if section.scheduler is not None:
         schedule = LRScheduler(section.scheduler.entry.target, **section.scheduler.arguments)
         callbacks.append((_SCHEDULER, schedule))
-    if follows_steps:
+    if follows_steps and named_parameters(section.module.entry.target, **{_SHAPE: input_shape}):
         setter = InputShapeSetter(param_name=_SHAPE, input_dim_fn=sample_shape, module_name="module")
         callbacks.append((_SHAPE, setter))
     kind: Any = (SEEDED if seeded else ESTIMATORS)[section.estimator]
@@ -109,14 +120,26 @@ def build_net(
     )
     if not section.frozen:
         return net
-    with seeded_rng(seed):
+    with seeded_rng(seed), _told_as_input(f"The net of module {section.module.name}", _BUILT):
         return FrozenEstimator(net.initialize())
+
+
+@contextmanager
+def _told_as_input(what: str, wanted: str) -> Iterator[None]:
+    """Tell of what a class raises that its signature does not say."""
+    try:
+        yield
+    except PrunekitError:
+        raise
+    except Exception as exc:
+        raise InputError(f"{what} must {wanted}. It raised {type(exc).__name__}: {exc}") from exc
 
 
 def _module(section: NetSection, input_shape: tuple[int, ...], num_outputs: int, dtype: str) -> dict[str, Any]:
     """Return what the net is told of its network."""
     target = section.module.entry.target
-    options = {_SHAPE: input_shape, "num_classes": num_outputs, **section.module.arguments}
+    from_data = named_parameters(target, **{_SHAPE: input_shape}, num_classes=num_outputs)
+    options = {**from_data, **section.module.arguments}
     if dtype != "float32":  # what torch makes by itself
         options |= {"build": target, "dtype": dtype}
         target = in_precision

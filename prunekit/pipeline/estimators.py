@@ -12,6 +12,7 @@ from prunekit.exceptions import ParameterError
 from prunekit.pipeline._building import estimator_for, estimator_of
 from prunekit.pipeline._data import Split, load_split
 from prunekit.pipeline._describing import check_same, describe, from_the_data
+from prunekit.pipeline._imports import Imports
 from prunekit.pipeline._problems import dotted
 from prunekit.pipeline.loading import load_experiment
 from prunekit.pipeline.schema import DataSection, Experiment
@@ -40,7 +41,7 @@ class PipelineFile:
     data: Split
 
 
-def load_pipeline(path: str | Path, assignments: Sequence[str] = ()) -> PipelineFile:
+def load_pipeline(path: str | Path, assignments: Sequence[str] = (), trust: Sequence[str] = ()) -> PipelineFile:
     """
     Load a pipeline file as an unfitted estimator with its data.
 
@@ -50,6 +51,8 @@ def load_pipeline(path: str | Path, assignments: Sequence[str] = ()) -> Pipeline
         A YAML file.
     assignments : sequence of str, default=()
         What wins over the file, each as ``"section.key=value"``.
+    trust : sequence of str, default=()
+        Packages and modules of which the file may import code, as for `load_experiment`.
 
     Returns
     -------
@@ -85,7 +88,7 @@ def load_pipeline(path: str | Path, assignments: Sequence[str] = ()) -> Pipeline
     >>> pruner.reduction_ >= 0.5
     True
     """
-    experiment = load_experiment(path, assignments)
+    experiment = load_experiment(path, assignments, trust)
     data = load_split(experiment.data, experiment.seed, experiment.task)
     return PipelineFile(experiment, estimator_for(experiment, data), data)
 
@@ -96,6 +99,7 @@ def dump_pipeline(
     *,
     name: str,
     path: str | Path | None = None,
+    imports: Sequence[str] = (),
 ) -> str:
     """
     Write an estimator as a pipeline file.
@@ -111,6 +115,9 @@ def dump_pipeline(
         Name of the experiment.
     path : str or Path, default=None
         File to write; None: no file is written.
+    imports : sequence of str, default=()
+        Modules of your own, such as ``["mylab.nets"]``, below which the file may name the classes and functions of the
+        net; they are trusted here. Who reads the file has to trust them, too.
 
     Returns
     -------
@@ -122,14 +129,16 @@ def dump_pipeline(
     ParameterError
         If the estimator has a parameter that no pipeline file can say, or the file cannot be written.
     """
+    own = Imports.of(list(imports), [module.partition(".")[0] for module in imports])
     content = {
         "name": name,
+        "imports": list(imports),
         "data": data.model_dump(mode="json") if isinstance(data, DataSection) else dict(data),
-        **describe(estimator),
+        **describe(estimator, own),
     }
     folder = Path.cwd() if path is None else Path(path).parent
     try:
-        experiment = Experiment.model_validate(content, context={"folder": folder})
+        experiment = Experiment.model_validate(content, context={"folder": folder, **own.context})
     except ValidationError as exc:
         first = exc.errors(include_url=False)[0]
         raise ParameterError(

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from prunekit.pipeline._assembly import assemble
+from prunekit.pipeline._imports import NAME_ERRORS, SENTENCES, Imports
 from prunekit.pipeline._places import Located
 from prunekit.pipeline._problems import KeyPath, Problem, either, file_error, near_match, shown
 from prunekit.pipeline._section import BRANCHES, DEVICE, FILE_NAME, STEP_NAME, UNKNOWN_KEY, UNKNOWN_NAME
@@ -16,7 +17,7 @@ from prunekit.pipeline.schema import Experiment
 __all__ = ["load_experiment"]
 
 
-def load_experiment(path: str | Path, assignments: Sequence[str] = ()) -> Experiment:
+def load_experiment(path: str | Path, assignments: Sequence[str] = (), trust: Sequence[str] = ()) -> Experiment:
     """
     Read and check a pipeline file.
 
@@ -27,6 +28,10 @@ def load_experiment(path: str | Path, assignments: Sequence[str] = ()) -> Experi
     assignments : sequence of str, default=()
         What wins over the file, each as ``"section.key=value"`` with a value as YAML writes it; what ``--set`` gives on
         the command line.
+    trust : sequence of str, default=()
+        Packages and modules of which the file may import code, as ``["mylab"]`` or ``["mylab.nets"]``; what ``--trust``
+        gives on the command line. A package stands for all of its modules. That code runs with your rights, already
+        when the file is checked; without it nothing is imported.
 
     Returns
     -------
@@ -37,12 +42,15 @@ def load_experiment(path: str | Path, assignments: Sequence[str] = ()) -> Experi
     ------
     PipelineFileError
         If anything in the file, in those that it includes or in the assignments is wrong; the message lists every
-        problem with its line, its key and what to do.
+        problem with its line, its key and what to do. So it is if a file imports what is not trusted.
+    ParameterError
+        If ``trust`` holds something else than names of packages and modules.
     """
     document = assemble(path, assignments)
+    imports = Imports.of(document.content.get("imports"), trust)
     try:
         return Experiment.model_validate(
-            document.content, context={"folder": document.path.parent, "file": document.path}
+            document.content, context={"folder": document.path.parent, "file": document.path, **imports.context}
         )
     except ValidationError as exc:
         problems = [_problem(error, document) for error in exc.errors(include_url=False)]
@@ -53,7 +61,7 @@ def _problem(error: ErrorDetails, document: Located) -> Problem:
     key_path: KeyPath = error["loc"]
     if key_path not in document.places:
         key_path = tuple(key for key in key_path if key not in BRANCHES)
-    if error["type"] == UNKNOWN_NAME and key_path[-1] == "name" and key_path not in document.places:
+    if error["type"] in NAME_ERRORS and key_path[-1] == "name" and key_path not in document.places:
         key_path = key_path[:-1]  # the short form, `optimizer: Adam`
     describe = _SENTENCES.get(error["type"], lambda ctx: f"must be right: {error['msg']}.")
     context = {**error.get("ctx", {}), "key": key_path[-1] if key_path else "", "got": error["input"]}
@@ -169,4 +177,5 @@ _SENTENCES: dict[str, Callable[[dict[str, Any]], str]] = {
     "greater_than_equal": _must("at least {ge:.12g}"),
     "less_than": _must("less than {lt:.12g}"),
     "less_than_equal": _must("at most {le:.12g}"),
+    **SENTENCES,
 }

@@ -1,7 +1,7 @@
 """The closed list of names that a pipeline file may use.
 
-A file never imports anything: what it names is looked up here, and its options are checked against the entry's own
-model before anything is built.
+What a file names is looked up here, and its options are checked against the entry's own model before anything is built.
+Only names with a dot are not here: ``_imports.py`` knows what they stand for, if whoever runs the file trusts the code.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -33,6 +33,7 @@ from prunekit.pipeline._folders import (
     load_idx,
     load_image_folder,
 )
+from prunekit.pipeline._imports import dotted_schemas, imports_of
 from prunekit.pipeline._samples import Task
 from prunekit.pipeline._scoring import Scorer
 from prunekit.pipeline._searching import (
@@ -368,7 +369,8 @@ class Registered:
         dict
             The schema.
         """
-        return {"anyOf": [one for name, entry in REGISTRY[self.kind].items() for one in _json_schemas(name, entry)]}
+        named = [one for name, entry in REGISTRY[self.kind].items() for one in _json_schemas(name, entry)]
+        return {"anyOf": [*named, *dotted_schemas(self.kind)]}
 
     def _choose(self, value: object, info: ValidationInfo) -> Chosen:
         """Look up ``value``, a name or a mapping of a name and its options."""
@@ -381,9 +383,11 @@ class Registered:
         if "name" not in options:
             raise key_error("missing", "name", value)
         name = options.pop("name")
-        if not isinstance(name, str) or name not in entries:
+        entry = None
+        if isinstance(name, str):
+            entry = entries.get(name) or imports_of(info.context).entry(self.kind, name, entries)
+        if entry is None:
             raise key_error(UNKNOWN_NAME, "name", name, kind=self.kind, known=list(entries))
-        entry = entries[name]
         return Chosen(name, entry, entry.options.model_validate(options, context=info.context))
 
 

@@ -1,5 +1,6 @@
 """A report on a run, from the folder that it wrote."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +21,9 @@ from prunekit.tracing import Inputs, NetworkMap, UnitGraph, map_network, trace
 __all__ = ["report_run"]
 
 
-def report_run(folder: str | Path, path: str | Path | None = None, title: str | None = None) -> Path:
+def report_run(
+    folder: str | Path, path: str | Path | None = None, title: str | None = None, trust: Sequence[str] = ()
+) -> Path:
     """
     Write an HTML report on a run.
 
@@ -32,6 +35,9 @@ def report_run(folder: str | Path, path: str | Path | None = None, title: str | 
         File to write; ``report.html`` in the folder if it is not given.
     title : str, default=None
         Heading; the name of the experiment if it is not given.
+    trust : sequence of str, default=()
+        Packages whose code may run, as for `load_experiment`. The report on a network of the user's own code comes
+        without its graph where that is not trusted.
 
     Returns
     -------
@@ -46,7 +52,7 @@ def report_run(folder: str | Path, path: str | Path | None = None, title: str | 
     Notes
     -----
     The layer table, history, accuracies, latencies, plan and versions are read from the folder. The graph is that of
-    the network of the zoo that ``experiment.yaml`` names, with the weights of ``pruned.safetensors``; where the data,
+    the network that ``experiment.yaml`` names, with the weights of ``pruned.safetensors``; where the data,
     which tell the shape of a sample, are no longer there, the report comes without it. No file holds the importances
     of the units.
     """
@@ -55,9 +61,9 @@ def report_run(folder: str | Path, path: str | Path | None = None, title: str | 
         raise ParameterError(f"The folder of a report must be one that 'prunekit run' wrote. Got {where} instead.")
     experiment, network, why = None, None, "The folder holds no experiment.yaml that could be read."
     try:
-        experiment = load_experiment(where / "experiment.yaml")
+        experiment = load_experiment(where / "experiment.yaml", trust=trust)
         if experiment.search is not None:
-            experiment = load_experiment(where / "best.yaml")
+            experiment = load_experiment(where / "best.yaml", trust=trust)
         network = _rebuild(experiment, where)
     except (PrunekitError, OSError, SafetensorError) as exc:
         if not isinstance(exc, PipelineFileError):

@@ -8,6 +8,7 @@ from pydantic import Field, PrivateAttr, TypeAdapter, ValidationError, Validatio
 from sklearn.base import ClassifierMixin, RegressorMixin
 
 from prunekit.pipeline._compute import ComputeSection, Device
+from prunekit.pipeline._imports import Imports
 from prunekit.pipeline._pruning import PruneSection
 from prunekit.pipeline._samples import Task
 from prunekit.pipeline._searching import PARAMS, parameter_paths, with_parameters
@@ -145,7 +146,7 @@ class NetSection(Section):
         if self.task not in self.criterion.entry.tasks:
             fitting = [name for name, entry in REGISTRY["criterion"].items() if self.task in entry.tasks]
             raise self._wrong_task(self.criterion, ("criterion",), f"Known for it: {', '.join(fitting)}.")
-        if self.optimizer.arguments.get("nesterov") and not self.optimizer.arguments["momentum"]:
+        if self.optimizer.arguments.get("nesterov") and not self.optimizer.arguments.get("momentum", True):
             raise key_error("needs_momentum", ("optimizer", "nesterov"), True)
         if self.frozen and self.pretrained is None:
             raise key_error("needs_weights", "frozen", True)
@@ -205,6 +206,8 @@ class Experiment(Section):
         Name, also of the output folder.
     seed : int, default=0
         Seed of everything random.
+    imports : list of str, default=[]
+        Modules of the user's own, below which names with a dot are looked up.
     data : DataSection
         The data.
     net : NetSection
@@ -226,6 +229,7 @@ class Experiment(Section):
 
     name: str = Field(pattern=FILE_NAME)
     seed: int = Field(0, ge=0, lt=2**32)
+    imports: Imports = Imports()
     data: DataSection
     net: NetSection | None = None
     prune: PruneSection | None = None

@@ -76,8 +76,8 @@ def test_valid_file(write):
         ("prune:", "prun:",
          "line 11, prun: unknown key. Did you mean 'prune'?"),
         ("seed: 3", "colour: 3",
-         "line 2, colour: unknown key. Known: name, seed, data, net, prune, steps, search, compute, outputs, vars, "
-         "include."),
+         "line 2, colour: unknown key. Known: name, seed, imports, data, net, prune, steps, search, compute, outputs, "
+         "vars, include."),
         ("max_epochs: 2", "epochs: 2",
          "line 10, net.epochs: unknown key. Did you mean 'max_epochs'?"),
         ("widths", "width", "line 7, net.module.width: unknown key. Did you mean 'widths'?"),
@@ -92,8 +92,8 @@ def test_valid_file(write):
         ("seed: 3", "3: 3", "line 2: a key must be a word. Got 3 instead."),
         ("seed: 3", "[a]: 3", "line 2: a key must be a word. Got a list or mapping instead."),
         ("seed: 3", "<<: {seed: 3}",
-         "line 2, <<: unknown key. Known: name, seed, data, net, prune, steps, search, compute, outputs, vars, "
-         "include."),
+         "line 2, <<: unknown key. Known: name, seed, imports, data, net, prune, steps, search, compute, outputs, "
+         "vars, include."),
         # names
         ("ConvNet", "ConvNets",
          "line 7, net.module.name: there is no module named 'ConvNets'. Did you mean 'ConvNet'?"),
@@ -101,7 +101,7 @@ def test_valid_file(write):
         ("AdamW", "Lion",
          f"line 8, net.optimizer: there is no optimizer named 'Lion'. {OPTIMIZERS}"),
         ("AdamW", "torch.optim.SGD",
-         f"line 8, net.optimizer: there is no optimizer named 'torch.optim.SGD'. {OPTIMIZERS}"),
+         "line 8, net.optimizer: 'torch.optim.SGD' is below no module that the file imports. Did you mean 'SGD'?"),
         ("AdamW", "3",
          "line 8, net.optimizer: must be the name of a registered optimizer, or a mapping with the key 'name' and its "
          "options. Got 3 instead."),

@@ -264,7 +264,7 @@ class TestTables:
 
     def test_regression(self, tmp_path, table):
         source = self.write(tmp_path, table) | {"target": "a", "features": ["b", "t"]}
-        assert split_of(tmp_path, task="regression", source=source).y_train.shape == (30, 1)
+        assert split_of(tmp_path, task="regression", source=source).y_train.shape == (30,)
 
     def test_separator(self, tmp_path, table):
         table.to_csv(tmp_path / "data.csv", index=False, sep=";")
