@@ -25,8 +25,9 @@ from sklearn.utils import all_estimators
 from prunekit.exceptions import ParameterError
 from prunekit.pipeline import steps
 from prunekit.pipeline._entry import Entry
-from prunekit.pipeline._forms import Form, Typed, invalid, is_same
+from prunekit.pipeline._forms import Form, Typed, invalid
 from prunekit.pipeline._parameters import Parameter, model_of, parameters_of
+from prunekit.pipeline._plain import is_same
 from prunekit.pipeline._samples import Task
 from prunekit.pipeline._section import UNKNOWN_NAME, key_error
 

@@ -29,9 +29,11 @@ import numpy as np
 from pydantic import AfterValidator, Field, PlainValidator, WithJsonSchema, create_model
 
 from prunekit.pipeline._constraints import sayable
-from prunekit.pipeline._forms import ByClass, Constrained, Form, Named, StepList, Steps, Typed, invalid, is_same
+from prunekit.pipeline._forms import ByClass, Constrained, Form, Named, Steps, Typed, invalid
+from prunekit.pipeline._plain import is_same
 from prunekit.pipeline._searching import known_scorer
 from prunekit.pipeline._section import Section
+from prunekit.pipeline._step_lists import StepList
 
 LEFT_OUT = {
     "covariance_estimator": "is no transformer and no predictor",
