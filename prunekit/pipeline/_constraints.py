@@ -223,11 +223,30 @@ def meets(value: Any, sayables: Sequence[Sayable]) -> bool:
         Whether one of the constraints whose values have this type holds.
     """
     fitting = [one.constraint for one in sayables if _has_type(value, one.types)]
+    return bool(fitting) and holds(value, fitting)
+
+
+def holds(value: Any, constraints: Sequence[Any]) -> bool:
+    """
+    Return whether one of scikit-learn's constraints holds.
+
+    Parameters
+    ----------
+    value : object
+        The value as the estimator would get it.
+    constraints : sequence
+        At least one.
+
+    Returns
+    -------
+    bool
+        As scikit-learn itself decides.
+    """
     try:
-        _Probe(value, fitting)._validate_params()
+        _Probe(value, constraints)._validate_params()
     except ValueError:
         return False
-    return bool(fitting)
+    return True
 
 
 def _has_type(value: Any, types: tuple[type, ...]) -> bool:
@@ -243,7 +262,7 @@ class _Probe(BaseEstimator):
 
     @property
     def _parameter_constraints(self) -> dict[str, Sequence[Any]]:
-        return {"value": self.constraints} if self.constraints else {}
+        return {"value": self.constraints, "constraints": "no_validation"}
 
 
 def words_of(sayables: Sequence[Sayable]) -> str:
