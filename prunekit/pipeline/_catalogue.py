@@ -166,15 +166,15 @@ class Catalogue(Mapping[str, Entry]):
             A new, unfitted one.
         """
         name = chosen["name"]
+        known = self.parameters(name)
         arguments = {
             key: parameter.form.built(chosen[key], seed)
-            for key, parameter in self.parameters(name).items()
+            for key, parameter in known.items()
             if key in chosen and not parameter.is_default(chosen[key])
         }
-        estimator = self._targets[name](**arguments)
-        if estimator.get_params(deep=False).get("random_state", seed) is None:
-            estimator.set_params(random_state=seed)
-        return estimator
+        if "random_state" in known and chosen.get("random_state") is None:
+            arguments["random_state"] = seed
+        return self._targets[name](**arguments)
 
     def describe(self, estimator: BaseEstimator) -> dict[str, Any]:
         """

@@ -157,32 +157,11 @@ class Typed(Form):
 
     @property
     def annotation(self) -> Any:
-        """
-        The type.
-
-        Returns
-        -------
-        type
-            As given.
-        """
+        """The type."""
         return self.type
 
     def built(self, value: Any, seed: int) -> Any:
-        """
-        Return the value, a list as a tuple.
-
-        Parameters
-        ----------
-        value : object
-            As the file says it.
-        seed : int
-            Not used.
-
-        Returns
-        -------
-        object
-            For the estimator.
-        """
+        """Return the value, a list as a tuple."""
         return tuple(value) if self.as_tuple else value
 
 
@@ -207,14 +186,7 @@ class Constrained(Form):
 
     @property
     def annotation(self) -> Any:
-        """
-        Anything, checked by the constraints.
-
-        Returns
-        -------
-        type
-            For the field of a model.
-        """
+        """Anything, checked by the constraints."""
         return Annotated[Any, PlainValidator(self._check), WithJsonSchema(schema_of(self.sayables))]
 
     @property
@@ -226,21 +198,7 @@ class Constrained(Form):
         return any(BaseEstimator in one.types for one in self.sayables)
 
     def built(self, value: Any, seed: int) -> Any:
-        """
-        Return the value that the estimator gets: steps built, lists as tuples where only those will do.
-
-        Parameters
-        ----------
-        value : object
-            As the file says it, checked.
-        seed : int
-            For steps.
-
-        Returns
-        -------
-        object
-            For the estimator.
-        """
+        """Return the value that the estimator gets: steps built, lists as tuples where only those will do."""
         if self._takes_steps and isinstance(value, Mapping):
             return self.steps.build(value, seed)
         if isinstance(value, list) and (isinstance(self.default, tuple) or not meets(value, self.sayables)):
@@ -248,19 +206,7 @@ class Constrained(Form):
         return value
 
     def said(self, value: Any) -> Any:
-        """
-        Return the value that a file says.
-
-        Parameters
-        ----------
-        value : object
-            Of an estimator.
-
-        Returns
-        -------
-        object
-            Plain values, steps described.
-        """
+        """Return the value that a file says."""
         if self._takes_steps and isinstance(value, BaseEstimator):
             return self.steps.describe(value)
         return plain(value)
@@ -280,21 +226,7 @@ class ByClass(Constrained):
     """Weights of classes: the keys of a file are words, those of the estimator numbers."""
 
     def built(self, value: Any, seed: int) -> Any:
-        """
-        Return the weights by class number.
-
-        Parameters
-        ----------
-        value : object
-            As the file says it, checked.
-        seed : int
-            Not used.
-
-        Returns
-        -------
-        object
-            For the estimator.
-        """
+        """Return the weights by class number."""
         if isinstance(value, Mapping):
             return {int(key) if key.isdecimal() else key: weight for key, weight in value.items()}
         return super().built(value, seed)
@@ -318,54 +250,16 @@ class Named(Form):
 
     @property
     def annotation(self) -> Any:
-        """
-        One of the names.
-
-        Returns
-        -------
-        type
-            For the field of a model.
-        """
+        """One of the names."""
         names = [*self.objects, *([None] if self.optional else [])]
         return Annotated[Any, PlainValidator(self._check), WithJsonSchema({"enum": names})]
 
     def built(self, value: Any, seed: int) -> Any:
-        """
-        Return the object.
-
-        Parameters
-        ----------
-        value : str or None
-            Its name.
-        seed : int
-            Not used.
-
-        Returns
-        -------
-        object
-            For the estimator.
-        """
+        """Return the object."""
         return None if value is None else self.objects[value]
 
     def said(self, value: Any) -> Any:
-        """
-        Return the name of an object.
-
-        Parameters
-        ----------
-        value : object
-            Of an estimator.
-
-        Returns
-        -------
-        str or None
-            The name.
-
-        Raises
-        ------
-        ValueError
-            If it has none here.
-        """
+        """Return the name of an object."""
         if value is None:
             return None
         for name, known in self.objects.items():

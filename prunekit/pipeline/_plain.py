@@ -50,6 +50,8 @@ def is_same(value: Any, other: Any) -> bool:
     bool
         True and 1, 1 and 1.0 differ; not-a-number is the same as itself.
     """
+    if isinstance(value, Mapping) != isinstance(other, Mapping):
+        return False  # without going through a step with all that is in it
     try:
         return repr(plain(value)) == repr(plain(other))
     except ValueError:

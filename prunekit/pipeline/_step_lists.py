@@ -39,14 +39,7 @@ class StepList(Form):
 
     @property
     def annotation(self) -> Any:
-        """
-        A list of pairs, or triples.
-
-        Returns
-        -------
-        type
-            For the field of a model.
-        """
+        """A list of pairs, or triples."""
         name = Annotated[str, BeforeValidator(self._check_name)]
         step = Annotated[Any, PlainValidator(self._check_step), WithJsonSchema({"anyOf": STEP_SCHEMAS})]
         columns = Annotated[Any, PlainValidator(_check_columns), WithJsonSchema(_COLUMNS_SCHEMA)]
@@ -55,40 +48,14 @@ class StepList(Form):
         return Annotated[list[item], Field(min_length=1), AfterValidator(_check_unique)]
 
     def built(self, value: Any, seed: int) -> Any:
-        """
-        Return the list with its steps built.
-
-        Parameters
-        ----------
-        value : list
-            As the file says it, checked.
-        seed : int
-            For the steps.
-
-        Returns
-        -------
-        list of tuple
-            For the estimator.
-        """
+        """Return the list with its steps built."""
         return [
             (name, step if isinstance(step, str) else self.steps.build(step, seed), *rest)
             for name, step, *rest in value
         ]
 
     def said(self, value: Any) -> Any:
-        """
-        Return the list with its steps described.
-
-        Parameters
-        ----------
-        value : list of tuple
-            Of an estimator.
-
-        Returns
-        -------
-        list of list
-            Plain values.
-        """
+        """Return the list with its steps described."""
         return [
             [name, self.steps.describe(step) if isinstance(step, BaseEstimator) else plain(step), *map(plain, rest)]
             for name, step, *rest in value
