@@ -25,8 +25,9 @@ from sklearn.utils import all_estimators
 from prunekit.exceptions import ParameterError
 from prunekit.pipeline import steps
 from prunekit.pipeline._entry import Entry
-from prunekit.pipeline._forms import Form, Typed, invalid, is_same
+from prunekit.pipeline._forms import Form, Typed, invalid
 from prunekit.pipeline._parameters import Parameter, model_of, parameters_of
+from prunekit.pipeline._plain import is_same
 from prunekit.pipeline._samples import Task
 from prunekit.pipeline._section import UNKNOWN_NAME, key_error
 
@@ -165,15 +166,15 @@ class Catalogue(Mapping[str, Entry]):
             A new, unfitted one.
         """
         name = chosen["name"]
+        known = self.parameters(name)
         arguments = {
             key: parameter.form.built(chosen[key], seed)
-            for key, parameter in self.parameters(name).items()
+            for key, parameter in known.items()
             if key in chosen and not parameter.is_default(chosen[key])
         }
-        estimator = self._targets[name](**arguments)
-        if estimator.get_params(deep=False).get("random_state", seed) is None:
-            estimator.set_params(random_state=seed)
-        return estimator
+        if "random_state" in known and chosen.get("random_state") is None:
+            arguments["random_state"] = seed
+        return self._targets[name](**arguments)
 
     def describe(self, estimator: BaseEstimator) -> dict[str, Any]:
         """

@@ -24,8 +24,8 @@ class Sayable:
 
     Parameters
     ----------
-    words : str
-        What they are, after "must be".
+    words : tuple of str
+        What they are, after "must be", one for each alternative.
     types : tuple of type
         Their types, exactly: true is no integer. `BaseEstimator` stands for any step.
     schemas : list of dict, optional
@@ -36,43 +36,49 @@ class Sayable:
         The words among them, where there is a closed list.
     """
 
-    words: str
+    words: tuple[str, ...]
     types: tuple[type, ...]
     schemas: list[Schema] = field(default_factory=list)
     constraint: Any = None
     choices: tuple[str, ...] = ()
 
 
-_SEED = "an integer from 0 to 4294967295"
-_PLAIN: dict[Any, tuple[str, tuple[type, ...], list[Schema]]] = {
-    None: ("null", (NoneType,), [{"type": "null"}]),
-    "boolean": ("true or false", (bool,), [{"type": "boolean"}]),
-    bool: ("true or false", (bool,), [{"type": "boolean"}]),
+STEP_SCHEMAS: list[Schema] = [
+    {"type": "string"},
+    {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]},
+]
+"""A step, whose own options are checked when the file is read."""
+
+_NULL: Schema = {"type": "null"}
+_PLAIN: dict[Any, tuple[tuple[str, ...], tuple[type, ...], list[Schema]]] = {
+    None: (("null",), (NoneType,), [_NULL]),
+    "boolean": (("true or false",), (bool,), [{"type": "boolean"}]),
+    bool: (("true or false",), (bool,), [{"type": "boolean"}]),
     "verbose": (
-        "true, false or an integer of at least 0",
+        ("true or false", "an integer of at least 0"),
         (bool, int),
         [{"type": "boolean"}, {"type": "integer", "minimum": 0}],
     ),
     "random_state": (
-        f"{_SEED} or null",
+        ("an integer in [0, 4294967295]", "null"),
         (int, NoneType),
-        [{"type": "integer", "minimum": 0, "maximum": 2**32 - 1}, {"type": "null"}],
+        [{"type": "integer", "minimum": 0, "maximum": 2**32 - 1}, _NULL],
     ),
     "cv_object": (
-        "an integer of at least 2 or null",
+        ("an integer of at least 2", "null"),
         (int, NoneType),
-        [{"type": "integer", "minimum": 2}, {"type": "null"}],
+        [{"type": "integer", "minimum": 2}, _NULL],
     ),
-    "array-like": ("a list", (list, tuple), [{"type": "array"}]),
-    list: ("a list", (list,), [{"type": "array"}]),
-    tuple: ("a list", (tuple,), [{"type": "array"}]),
-    dict: ("a mapping", (dict,), [{"type": "object"}]),
-    str: ("a text", (str,), [{"type": "string"}]),
-    Integral: ("an integer", (int,), [{"type": "integer"}]),
-    Real: ("a number", (int, float), [{"type": "number"}]),
-    float: ("a number", (float,), [{"type": "number"}]),
-    "nan": (".nan", (float,), []),
-    ClusterMixin: ("a step that clusters", (BaseEstimator,), []),
+    "array-like": (("a list",), (list, tuple), [{"type": "array"}]),
+    list: (("a list",), (list,), [{"type": "array"}]),
+    tuple: (("a list",), (tuple,), [{"type": "array"}]),
+    dict: (("a mapping",), (dict,), [{"type": "object"}]),
+    str: (("a text",), (str,), [{"type": "string"}]),
+    Integral: (("an integer",), (int,), [{"type": "integer"}]),
+    Real: (("a number",), (int, float), [{"type": "number"}]),
+    float: (("a number",), (float,), [{"type": "number"}]),
+    "nan": ((".nan",), (float,), []),
+    ClusterMixin: (("a step that clusters",), (BaseEstimator,), STEP_SCHEMAS),
 }
 """Constraints that scikit-learn writes as words and types."""
 
@@ -118,7 +124,7 @@ def _interval(constraint: Any) -> Sayable:
         schema["maximum" if closed_right else "exclusiveMaximum"] = high
     noun, types = _NUMBERS[getattr(constraint.type, "__name__", "")]
     limits = _limits(schema, "[" if closed_left else "(", "]" if closed_right else ")")
-    return Sayable(noun + limits, types, [schema], constraint)
+    return Sayable((noun + limits,), types, [schema], constraint)
 
 
 _NUMBERS: dict[str, tuple[str, tuple[type, ...]]] = {
@@ -147,10 +153,9 @@ def _options(constraint: Any) -> Sayable | None:
     if not plain:
         return None
     in_json = [choice for choice in plain if not isinstance(choice, float) or math.isfinite(choice)]
-    words = " or ".join([", ".join(map(_word, plain[:-1])), _word(plain[-1])] if plain[1:] else [_word(plain[0])])
     texts = tuple(choice for choice in plain if isinstance(choice, str))
     types = tuple({type(choice) for choice in plain})
-    return Sayable(words, types, [{"enum": in_json}] if in_json else [], constraint, texts)
+    return Sayable(tuple(map(_word, plain)), types, [{"enum": in_json}] if in_json else [], constraint, texts)
 
 
 def _word(choice: str | float) -> str:
@@ -164,15 +169,15 @@ def _word(choice: str | float) -> str:
 def _missing_values(constraint: Any) -> Sayable:
     others = () if constraint.numeric_only else (str, NoneType)
     types: list[Schema] = [{"type": "number"}, *({"type": word} for word in ("string", "null")[: len(others)])]
-    words = "a number or .nan" if constraint.numeric_only else "a number, .nan, a text or null"
+    words = ("a number", ".nan") if constraint.numeric_only else ("a number", ".nan", "a text", "null")
     return Sayable(words, (int, float, *others), types, constraint)
 
 
 def _methods(constraint: Any) -> Sayable | None:
     """Tell of objects with methods, if they are steps."""
-    if not {"fit", "fit_transform"} & set(constraint.methods):
+    if not {"fit", "fit_transform", "transform"} & set(constraint.methods):
         return None
-    return Sayable(step_words(constraint.methods), (BaseEstimator,), [], constraint)
+    return Sayable((step_words(constraint.methods),), (BaseEstimator,), STEP_SCHEMAS, constraint)
 
 
 _DESCRIBED: dict[str, Callable[[Any], Sayable | None]] = {
@@ -218,11 +223,30 @@ def meets(value: Any, sayables: Sequence[Sayable]) -> bool:
         Whether one of the constraints whose values have this type holds.
     """
     fitting = [one.constraint for one in sayables if _has_type(value, one.types)]
+    return bool(fitting) and holds(value, fitting)
+
+
+def holds(value: Any, constraints: Sequence[Any]) -> bool:
+    """
+    Return whether one of scikit-learn's constraints holds.
+
+    Parameters
+    ----------
+    value : object
+        The value as the estimator would get it.
+    constraints : sequence
+        At least one.
+
+    Returns
+    -------
+    bool
+        As scikit-learn itself decides.
+    """
     try:
-        _Probe(value, fitting)._validate_params()
+        _Probe(value, constraints)._validate_params()
     except ValueError:
         return False
-    return bool(fitting)
+    return True
 
 
 def _has_type(value: Any, types: tuple[type, ...]) -> bool:
@@ -238,7 +262,7 @@ class _Probe(BaseEstimator):
 
     @property
     def _parameter_constraints(self) -> dict[str, Sequence[Any]]:
-        return {"value": self.constraints} if self.constraints else {}
+        return {"value": self.constraints, "constraints": "no_validation"}
 
 
 def words_of(sayables: Sequence[Sayable]) -> str:
@@ -255,7 +279,24 @@ def words_of(sayables: Sequence[Sayable]) -> str:
     str
         Goes after "must be".
     """
-    *first, last = dict.fromkeys(one.words for one in sayables)
+    return joined([word for one in sayables for word in one.words])
+
+
+def joined(words: Sequence[str]) -> str:
+    """
+    Return alternatives as a part of a sentence.
+
+    Parameters
+    ----------
+    words : sequence of str
+        At least one.
+
+    Returns
+    -------
+    str
+        With an "or" before the last, which is null where that is one of them.
+    """
+    *first, last = sorted(dict.fromkeys(words), key="null".__eq__)
     return f"{', '.join(first)} or {last}" if first else last
 
 
@@ -271,10 +312,8 @@ def schema_of(sayables: Sequence[Sayable]) -> Schema:
     Returns
     -------
     dict
-        Empty, so that anything holds, where steps can be given: their own options are checked when the file is read.
+        Empty, so that anything holds, where JSON has no words for it.
     """
-    if any(BaseEstimator in one.types for one in sayables):
-        return {}
     schemas: list[Schema] = []
     for schema in (schema for one in sayables for schema in one.schemas):
         if schema not in schemas:

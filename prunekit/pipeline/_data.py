@@ -12,6 +12,7 @@ from prunekit.exceptions import InputError
 from prunekit.pipeline._images import resized, with_channels
 from prunekit.pipeline._samples import Samples, Task, in_dtype
 from prunekit.pipeline.schema import DataSection
+from prunekit.pipeline.steps import ChannelScaler
 
 DEFAULT_TEST_SIZE = 0.25
 
@@ -109,7 +110,8 @@ def load_split(section: DataSection, seed: int, task: Task = "classification") -
         if y_train.shape[1] == 1:  # as estimators of scikit-learn take it
             y_train, y_test = y_train[:, 0], y_test[:, 0]
     if section.scale is not None:
-        X_train, X_test = _scaled(X_train, X_test, section.scale)
+        scaler = ChannelScaler(section.scale).fit(X_train)
+        X_train, X_test = scaler.transform(X_train), scaler.transform(X_test)
     if task == "classification" or section.target_scale is None:
         return Split(X_train, X_test, y_train, y_test)
     mean, std = float(y_train.mean()), float(y_train.std()) or 1.0
@@ -170,15 +172,3 @@ def _thinned(X: NDArray[Any], y: NDArray[Any], fraction: float, seed: int) -> tu
 
 def _strata(y: NDArray[Any]) -> NDArray[Any] | None:
     return y if y.ndim == 1 else None
-
-
-def _scaled(X_train: NDArray[Any], X_test: NDArray[Any], scale: str) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Scale each feature of a table, each channel of images and series, by the training part alone."""
-    axes = (0, *range(2, X_train.ndim))
-    if scale == "standard":
-        shift, size = X_train.mean(axis=axes, keepdims=True), X_train.std(axis=axes, keepdims=True)
-    else:
-        shift = X_train.min(axis=axes, keepdims=True)
-        size = X_train.max(axis=axes, keepdims=True) - shift
-    size = np.where(size == 0, 1, size)
-    return tuple(((X - shift) / size).astype(X.dtype) for X in (X_train, X_test))

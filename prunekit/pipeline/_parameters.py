@@ -20,6 +20,7 @@ A name with a double underscore is refused where steps are named, so that none r
 import inspect
 import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from numbers import Integral, Real
@@ -28,10 +29,12 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import AfterValidator, Field, PlainValidator, WithJsonSchema, create_model
 
-from prunekit.pipeline._constraints import sayable
-from prunekit.pipeline._forms import ByClass, Constrained, Form, Named, StepList, Steps, Typed, invalid, is_same
+from prunekit.pipeline._constraints import holds, sayable
+from prunekit.pipeline._forms import ByClass, Constrained, Form, Named, Steps, Typed, invalid
+from prunekit.pipeline._plain import is_same
 from prunekit.pipeline._scoring import known_scorer
 from prunekit.pipeline._section import Section
+from prunekit.pipeline._step_lists import StepList
 
 LEFT_OUT = {
     "covariance_estimator": "is no transformer and no predictor",
@@ -136,15 +139,20 @@ def parameters_of(target: type, steps: Steps, forms: Mapping[str, Form]) -> dict
         if parameter.default == "deprecated":
             continue
         form = forms.get(name) or _form(target, name, parameter.default, steps)
-        default = parameter.default
-        if form and default is not parameter.empty:
-            try:
-                default = form.said(default)
-            except ValueError:  # a default that no file can say: nor its alternatives
-                continue
-        if form:
-            found[name] = Parameter(form, default)
+        if form is None:
+            continue
+        if parameter.default is parameter.empty or not _is_allowed(target, name, parameter.default):
+            found[name] = Parameter(form, parameter.empty)
+            continue
+        with suppress(ValueError):  # a default that no file can say: nor its alternatives
+            found[name] = Parameter(form, form.said(parameter.default))
     return found
+
+
+def _is_allowed(target: type, name: str, default: Any) -> bool:
+    """Return whether scikit-learn takes its own default: where it does not, the parameter is required after all."""
+    constraints = getattr(target, "_parameter_constraints", {}).get(name, "no_validation")
+    return constraints == "no_validation" or holds(default, constraints)
 
 
 def _form(target: type, name: str, default: Any, steps: Steps) -> Form | None:

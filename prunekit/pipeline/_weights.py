@@ -85,8 +85,8 @@ def with_weights(
         if names:
             raise InputError(
                 f"The file of pretrained weights must have every tensor of the network {type(module).__name__}. "
-                f"Got {weights_file} with {problem} {_shortened(names)} instead. Name another file, or leave tensors as "
-                "they are drawn by 'exclude'."
+                f"Got {weights_file} with {problem} {_shortened(names)} instead. Name another file, or leave tensors "
+                "as they are drawn by 'exclude'."
             )
     _fill(wanted, stored)
     return module

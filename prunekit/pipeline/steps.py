@@ -54,6 +54,7 @@ class Reshape(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         tags.input_tags.three_d_array = True
+        tags.input_tags.allow_nan = True
         return tags
 
     def fit(self, X: ArrayLike, y: object = None) -> Self:
@@ -78,7 +79,7 @@ class Reshape(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             If ``shape`` is no shape, or has another number of values than a sample.
         """
         shape = _checked_shape(self.shape)
-        X = _samples(self, X, reset=True)
+        X = _any_numbers(self, X, reset=True)
         size = prod(X.shape[1:])
         rest = prod(entry for entry in shape if entry != -1)
         if size % rest or (-1 not in shape and size != rest):
@@ -110,7 +111,7 @@ class Reshape(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             If the samples have another shape.
         """
         check_is_fitted(self)
-        X = _samples(self, X, reset=False)
+        X = _any_numbers(self, X, reset=False)
         return _in_shape(X, self.input_shape_, "Reshape").reshape(len(X), *self.output_shape_)
 
     def inverse_transform(self, X: ArrayLike) -> NDArray[Any]:
@@ -284,10 +285,12 @@ _MEASURES = {"standard": _standard, "minmax": _minmax}
 
 
 def _samples(estimator: BaseEstimator, X: ArrayLike, reset: bool, **checks: Any) -> NDArray[Any]:
-    # Copies only where the data type changes.
-    checks = {"dtype": None, **checks}
     samples: NDArray[Any] = validate_data(estimator, X, reset=reset, allow_nd=True, **checks)
     return samples
+
+
+def _any_numbers(estimator: BaseEstimator, X: ArrayLike, reset: bool) -> NDArray[Any]:
+    return _samples(estimator, X, reset, ensure_all_finite="allow-nan")
 
 
 def _floats(estimator: BaseEstimator, X: ArrayLike, reset: bool) -> NDArray[Any]:

@@ -375,8 +375,8 @@ def test_imports_of_the_command_line(lab, tmp_path):
     load_experiment(path, ["imports=[ownlab.nets]"], TRUST)
     assert message(path, (), ["imports=[otherlab]"]) == (
         f"2 problems.\n  line 2, imports[0]: {UNTRUSTED}\n  --set imports=[otherlab]: imports[1]: the package "
-        "'otherlab' is not trusted, so nothing was imported. Add --trust otherlab if you trust its code; it runs with your "
-        "rights."
+        "'otherlab' is not trusted, so nothing was imported. Add --trust otherlab if you trust its code; it runs with "
+        "your rights."
     )
 
 
