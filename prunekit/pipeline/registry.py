@@ -44,6 +44,7 @@ from prunekit.pipeline._searching import (
     RandomOptions,
 )
 from prunekit.pipeline._section import UNKNOWN_NAME, Section, key_error
+from prunekit.pipeline._series import UcrOptions, load_ucr
 from prunekit.pipeline._signatures import options_of
 from prunekit.pipeline._sources import (
     CsvOptions,
@@ -236,6 +237,7 @@ REGISTRY: Mapping[str, Mapping[str, Entry]] = MappingProxyType(
             "image_folder": Entry(
                 load_image_folder, "folder with a folder of images for each class", ImageFolderOptions, _CLASSES
             ),
+            "ucr": Entry(load_ucr, "series in the formats of the UCR and UEA archives, .ts, .tsv or .txt", UcrOptions),
         },
         "module": {
             "ConvNet": Entry(nets.ConvNet, "stack of 3x3 convolutions with batch norm", ConvNetOptions),

@@ -12,6 +12,7 @@ import pytest
 
 from prunekit.exceptions import PipelineFileError
 from prunekit.pipeline import load_experiment
+from tests.pipeline.series import write_noise
 
 FILE = """\
 name: broken
@@ -37,7 +38,7 @@ CASES = [
     ("source: digits", "source: diabetes", "line 3, data.source: 'diabetes' is for regression, but the estimator is "
      "NeuralNetClassifier. Write 'estimator: NeuralNetRegressor' under net, or name another source."),
     ("source: digits", "source: mnist", "line 3, data.source: there is no source named 'mnist'. Known: digits, iris, "
-     "wine, breast_cancer, diabetes, npz, csv, parquet, idx, cifar10, image_folder."),
+     "wine, breast_cancer, diabetes, npz, csv, parquet, idx, cifar10, image_folder, ucr."),
     ("source: digits", "source: breast-cancer",
      "line 3, data.source: there is no source named 'breast-cancer'. Did you mean 'breast_cancer'?"),
     ("source: digits", "source: {name: iris, path: x}", "line 3, data.source.path: unknown key. There is nothing that "
@@ -103,6 +104,16 @@ CASES = [
      "folder DIR/images must hold at least two folders, one for each class."),
     ("source: digits", "source: {name: image_folder, path: images, size: [8]}",
      "line 3, data.source.size: must be a list of at least 2. Got [8] instead."),
+    ("source: digits", "source: {name: ucr, path: series}",
+     "line 3, data.source.dataset: the key 'dataset' is missing. Add it."),
+    ("source: digits", "source: {name: ucr, path: images, dataset: FordA}", "line 3, data.source.path: the folder "
+     "DIR/images has no NAME_TRAIN and NAME_TEST in .ts, .tsv or .txt. Give another folder, or add it."),
+    ("source: digits", "source: {name: ucr, path: series, dataset: fordb}",
+     "line 3, data.source.dataset: there is no data set named 'fordb'. Did you mean 'FordA'?"),
+    ("source: digits", "source: {name: ucr, path: series, dataset: ../series/FordA}", "line 3, data.source.dataset: "
+     "there is no data set named '../series/FordA'. Known: FordA."),
+    ("source: digits", "source: {name: ucr, path: series, dataset: FordA, test: x}",
+     "line 3, data.source.test: unknown key. Known: path, dataset."),
     ("source: digits", "source: {name: idx, path: 3}", "line 3, data.source.path: must be a text. Got 3 instead."),
     ("source: digits", 'source: {name: npz, path: "a\\0b"}', "line 3, data.source.path: there is no file of that name. "
      "Give a path relative to the pipeline file."),
@@ -207,6 +218,8 @@ def folder(tmp_path):
     np.savez(tmp_path / "arrays.npz", X=np.zeros((4, 2)), y=np.arange(4) % 2)
     (tmp_path / "empty").touch()
     (tmp_path / "images").mkdir()
+    (tmp_path / "series").mkdir()
+    write_noise(tmp_path / "series", "FordA")
     return tmp_path
 
 

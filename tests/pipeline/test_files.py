@@ -9,6 +9,7 @@ import pytest
 from prunekit.pipeline import load_experiment, run_experiment
 from prunekit.pipeline.reports import report_run
 from tests.pipeline.images import write_cifar10, write_idx
+from tests.pipeline.series import write_noise
 
 FOLDER = Path(__file__).parents[2] / "pipelines"
 SMALL = ["net.max_epochs=2", "prune.step=one_shot", "prune.final_epochs=1", "prune.max_score_drop=null"]
@@ -19,10 +20,20 @@ IN_MINIATURE = {
     "vit": ["net.module={name: ViT, patch_size: 4, width: 16, depth: 1, num_heads: 2, hidden: 16}"],
     "wine": [],
     "grid": ["search.param_grid.target_reduction=[0.3]", "search.cv=2", "prune.target_reduction=0.3"],
+    "downloads/forda": [
+        "net.module.widths=[8, 8]",
+        "data.source.path=DATA",
+        "vars.epochs=2",
+        "prune.target_reduction=0.5",
+    ],
     "downloads/fashion_mnist_vgg": ["net.module.widths=[8, 8]", "data.source.path=DATA", "vars.epochs=2"],
     "downloads/cifar10_resnet56": ["net.module={name: ResNet, widths: [4, 8], depth: 1}", "data.source.path=DATA"],
 }
-WRITERS = {"downloads/fashion_mnist_vgg": write_idx, "downloads/cifar10_resnet56": write_cifar10}
+WRITERS = {
+    "downloads/fashion_mnist_vgg": write_idx,
+    "downloads/cifar10_resnet56": write_cifar10,
+    "downloads/forda": write_noise,
+}
 
 
 def test_every_file_is_tested():
