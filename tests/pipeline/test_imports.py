@@ -375,8 +375,8 @@ def test_imports_of_the_command_line(lab, tmp_path):
     load_experiment(path, ["imports=[ownlab.nets]"], TRUST)
     assert message(path, (), ["imports=[otherlab]"]) == (
         f"2 problems.\n  line 2, imports[0]: {UNTRUSTED}\n  --set imports=[otherlab]: imports[1]: the package "
-        "'otherlab' is not trusted, so nothing was imported. Add --trust otherlab if you trust its code; it runs with your "
-        "rights."
+        "'otherlab' is not trusted, so nothing was imported. Add --trust otherlab if you trust its code; it runs with "
+        "your rights."
     )
 
 
@@ -684,7 +684,8 @@ def test_worker_processes_find_own_code(tmp_path):
     text = text.replace("ownlab.nets.Tower", "ownscript.make_tower").replace("compute:", SEARCH)
     path = write(tmp_path, ", estimator__criterion__gamma: [1.0]", "", text)
     code = """
-                from prunekit.cli import app
+        from joblib import parallel_config
+        from prunekit.cli import app
         with parallel_config("loky", n_jobs=2):
             app()
     """
