@@ -10,7 +10,7 @@ import pkgutil
 import re
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
@@ -23,8 +23,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError, core_schema
 from prunekit.exceptions import ParameterError
 from prunekit.pipeline._entry import Entry
 from prunekit.pipeline._own_code import KINDS, Kind, entry_of
-from prunekit.pipeline._problems import either, near_match, shown
-from prunekit.pipeline._section import UNKNOWN_NAME, Section, key_error
+from prunekit.pipeline._section import Section, key_error
 
 _PART = "[A-Za-z][A-Za-z0-9_]*"
 _MODULE = re.compile(rf"{_PART}(\.{_PART})*")
@@ -171,7 +170,7 @@ class Imports:
 
     def _look_up(self, kind: Kind, kind_name: str, name: str, module: str) -> Any:
         """Return the object of a name, by plain access of attributes."""
-        owner: Any = sys.modules[module]
+        owner: Any = importlib.import_module(module)
         at = module
         for part in name.removeprefix(f"{module}.").split("."):
             about = {"owner": at, "part": part, "known": list(self._fitting(owner, kind)), "kind": kind_name}
@@ -214,12 +213,13 @@ class Imports:
         if kind not in KINDS or self.problems:
             return None
         names = [f"{getattr(target, '__module__', '')}.{getattr(target, '__qualname__', '')}"]
-        names += [f"{module}.{key}" for module in self.modules for key, it in vars(sys.modules[module]).items()
-                  if it is target]  # fmt: skip
+        for module in self.modules:
+            found = vars(importlib.import_module(module)).items()
+            names += [f"{module}.{key}" for key, value in found if value is target]
         for name in names:
-            module = max((one for one in self.modules if name.startswith(f"{one}.")), key=len, default=None)
+            above = max((one for one in self.modules if name.startswith(f"{one}.")), key=len, default=None)
             try:
-                if module is not None and self._look_up(KINDS[kind], kind, name, module) == target:
+                if above is not None and self._look_up(KINDS[kind], kind, name, above) == target:
                     return name
             except ValidationError:
                 continue
@@ -337,7 +337,7 @@ def _near(name: str, modules: Sequence[str]) -> list[str]:
     """Return the names below imported modules that come near a name below none."""
     module, _, last = name.rpartition(".")
     near = get_close_matches(module, modules, n=1)
-    return [f"{one}.{last}" for one in near if hasattr(sys.modules[one], last)]
+    return [f"{one}.{last}" for one in near if hasattr(importlib.import_module(one), last)]
 
 
 def _is_module_name(name: object) -> bool:
@@ -387,75 +387,3 @@ def _what(target: Any) -> str:
     if isinstance(target, ModuleType):
         return "a module"
     return "a function" if inspect.isroutine(target) else f"an instance of {type(target).__name__}"
-
-
-def _no_such_name(ctx: dict[str, Any]) -> str:
-    near = f" {near_match(ctx['part'], ctx['known'])}" if ctx["known"] else ""
-    return f"'{ctx['owner']}' has no public {ctx['kind']} named '{ctx['part']}'.{near}"
-
-
-def _wrong_kind(ctx: dict[str, Any]) -> str:
-    fitting = f" '{ctx['owner']}' has {', '.join(ctx['known'])}." if ctx["known"] else ""
-    return f"must be {ctx['wanted']}. {shown(ctx['got'])} is {ctx['found']} instead.{fitting}"
-
-
-def _untrusted(ctx: dict[str, Any]) -> str:
-    trusted = f" Trusted so far: {', '.join(ctx['trusted'])}." if ctx["trusted"] else ""
-    return (
-        f"the package '{ctx['package']}' is not trusted, so nothing was imported. Add --trust {ctx['package']} if you "
-        f"trust its code; it runs with your rights.{trusted}"
-    )
-
-
-def _not_imported(ctx: dict[str, Any]) -> str:
-    module = ctx["got"].rpartition(".")[0]
-    fix = (
-        f"Add 'imports: [{module}]' at the top of the file, and --trust {module.partition('.')[0]} if you trust its "
-        "code; it runs with your rights."
-    )
-    if ctx["near"]:
-        fix = f"Did you mean {either(ctx['near'])}?"
-    return f"{shown(ctx['got'])} is below no module that the file imports. {fix}"
-
-
-def _defined_elsewhere(ctx: dict[str, Any]) -> str:
-    package = ctx["definer"].partition(".")[0]
-    fix = "Name something that your package defines."
-    if package not in sys.stdlib_module_names and _MODULE.fullmatch(package):
-        fix = f"Add --trust {package} if you trust its code; it runs with your rights."
-    return f"'{ctx['at']}' is not of a trusted package, but of {ctx['definer']}. {fix}"
-
-
-SENTENCES: dict[str, Callable[[dict[str, Any]], str]] = {
-    "no_module_name": lambda ctx: (
-        "must be the name of a module, such as mylab.nets, of which no part begins with '_'. "
-        f"Got {shown(ctx['got'])} instead."
-    ),
-    "standard_library": lambda ctx: (
-        f"'{ctx['package']}' is of Python's standard library, which has nothing that a pipeline file can use. "
-        "Remove it, or rename the module if it is yours."
-    ),
-    "untrusted": _untrusted,
-    "no_module": lambda ctx: (
-        f"there is no module {shown(ctx['got'])}, neither installed nor in the current folder."
-        + (f" {near_match(ctx['got'], ctx['known'])}" if ctx["known"] else "")
-    ),
-    "import_failed": lambda ctx: f"{shown(ctx['got'])} cannot be imported, for it raised {ctx['raised']}.",
-    "not_imported": _not_imported,
-    "private_name": lambda ctx: (
-        f"must be a public name, of which no part begins with '_' or a digit. Got {shown(ctx['got'])} instead."
-    ),
-    "defined_elsewhere": _defined_elsewhere,
-    "no_such_name": _no_such_name,
-    "wrong_kind": _wrong_kind,
-    "cannot_be_given": lambda ctx: f"{shown(ctx['got'])} cannot be used: {ctx['why']}.",
-}
-"""What to say of each type of error."""
-
-NAME_ERRORS = frozenset(
-    (
-        *(UNKNOWN_NAME, "not_imported", "private_name", "no_such_name"),
-        *("defined_elsewhere", "wrong_kind", "cannot_be_given"),
-    )
-)
-"""Errors about the name of a mapping, which may also stand there by itself."""

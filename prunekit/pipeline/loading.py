@@ -8,7 +8,8 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from prunekit.pipeline._assembly import assemble
-from prunekit.pipeline._imports import NAME_ERRORS, SENTENCES, Imports
+from prunekit.pipeline._import_errors import NAME_ERRORS, SENTENCES
+from prunekit.pipeline._imports import Imports
 from prunekit.pipeline._places import Located
 from prunekit.pipeline._problems import KeyPath, Problem, either, file_error, near_match, shown
 from prunekit.pipeline._section import BRANCHES, DEVICE, FILE_NAME, STEP_NAME, UNKNOWN_KEY, UNKNOWN_NAME

@@ -206,6 +206,29 @@ CASES = [
     ("outputs:", f"search: {{name: GridSearchCV, param_grid: {{round_to: {[*range(1, 41)]}, "
      f"min_channels: {[*range(1, 41)]}}}}}\noutputs:", "line 16, search.param_grid: must be at most 1000 combinations. "
      "Got 1600 instead; shorten a list, or name RandomizedSearchCV."),
+    # code of one's own; nothing is trusted here
+    ("name: broken", "name: broken\nimports: [brokenlab]", "line 2, imports[0]: the package 'brokenlab' is not "
+     "trusted, so nothing was imported. Add --trust brokenlab if you trust its code; it runs with your rights."),
+    ("name: broken", "imports: [brokenlab.nets]\nname: broken", "line 1, imports[0]: the package 'brokenlab' is not "
+     "trusted, so nothing was imported. Add --trust brokenlab if you trust its code; it runs with your rights."),
+    ("name: broken", "name: broken\nimports: brokenlab", "line 2, imports: must be a list. Got 'brokenlab' instead."),
+    ("name: broken", "name: broken\nimports: [os]", "line 2, imports[0]: 'os' is of Python's standard library, which "
+     "has nothing that a pipeline file can use. Remove it, or rename the module if it is yours."),
+    ("name: broken", "name: broken\nimports: [__main__]", "line 2, imports[0]: must be the name of a module, such as "
+     "mylab.nets, of which no part begins with '_'. Got '__main__' instead."),
+    ("name: broken", "name: broken\nimports: [../brokenlab.py]", "line 2, imports[0]: must be the name of a module, "
+     "such as mylab.nets, of which no part begins with '_'. Got '../brokenlab.py' instead."),
+    ("name: MLP, widths: [8, 8]", "name: brokenlab.nets.Tower, width: 8", "line 6, net.module.name: "
+     "'brokenlab.nets.Tower' is below no module that the file imports. Add 'imports: [brokenlab.nets]' at the top of "
+     "the file, and --trust brokenlab if you trust its code; it runs with your rights."),
+    ("source: digits", "source: os.system", "line 3, data.source: 'os.system' is below no module that the file "
+     "imports. Name something of a package of your own."),
+    ("criterion: CrossEntropyLoss", "criterion: torch.nn.CrossEntropyLoss", "line 7, net.criterion: "
+     "'torch.nn.CrossEntropyLoss' is below no module that the file imports. Did you mean 'CrossEntropyLoss'?"),
+    ("    - EarlyStopping\n", "    - brokenlab.Stop.__init__.__globals__\n", "line 11, net.callbacks[0]: must be a "
+     "public name, of which no part begins with '_' or a digit. Got 'brokenlab.Stop.__init__.__globals__' instead."),
+    ("outputs:", "search: brokenlab.Search\noutputs:", "line 16, search: there is no search named 'brokenlab.Search'. "
+     "Known: GridSearchCV, RandomizedSearchCV."),
 ]  # fmt: skip
 
 

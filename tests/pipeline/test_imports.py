@@ -684,7 +684,8 @@ def test_worker_processes_find_own_code(tmp_path):
     text = text.replace("ownlab.nets.Tower", "ownscript.make_tower").replace("compute:", SEARCH)
     path = write(tmp_path, ", estimator__criterion__gamma: [1.0]", "", text)
     code = """
-                from prunekit.cli import app
+        from joblib import parallel_config
+        from prunekit.cli import app
         with parallel_config("loky", n_jobs=2):
             app()
     """
