@@ -228,7 +228,7 @@ CASES = [
     ("    - EarlyStopping\n", "    - brokenlab.Stop.__init__.__globals__\n", "line 11, net.callbacks[0]: must be a "
      "public name, of which no part begins with '_' or a digit. Got 'brokenlab.Stop.__init__.__globals__' instead."),
     ("outputs:", "search: brokenlab.Search\noutputs:", "line 16, search: there is no search named 'brokenlab.Search'. "
-     "Known: GridSearchCV, RandomizedSearchCV."),
+     "Known: GridSearchCV, RandomizedSearchCV, HalvingGridSearchCV, HalvingRandomSearchCV."),
 ]  # fmt: skip
 
 

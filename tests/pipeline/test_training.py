@@ -158,7 +158,7 @@ def test_losses_of_regressions(load, criterion):
     )
     net, split = trained(experiment)
     assert net.history[-1, "valid_loss"] < net.history[0, "valid_loss"]
-    assert net.score(split.X_test, split.y_test) > 0.2
+    assert net.score(split.X_test, split.y_test) > 0.1
 
 
 @pytest.mark.parametrize(
