@@ -39,7 +39,7 @@ from prunekit._skorch import FineTuner
 from prunekit._validation import check_integer
 from prunekit.cost import RESOURCES, Quantity
 from prunekit.exceptions import ParameterError, TargetError
-from prunekit.io import BROKEN, fingerprint, open_store
+from prunekit.io import fingerprint, open_store
 from prunekit.network import PrunableNetwork
 from prunekit.schedules import Schedule
 from prunekit.surgery import Norms
@@ -531,18 +531,19 @@ class TaylorPruner(_skorch.TravellingNets, DocumentedMixin, MetaEstimatorMixin, 
 
             def train() -> tuple[NeuralNet, _skorch.Phase]:
                 copied = _skorch.copy_net(net, train_split=split)
-                return copied, _skorch.train(copied, X, y, fit_params, interrupts)
+                place = None if checkpoint is None else checkpoint.place("training")
+                return copied, _skorch.train(copied, X, y, fit_params, interrupts, place)
 
             trained = None if checkpoint is None else checkpoint.read("dense")
             if trained is not None and checkpoint is not None:
-                try:
+                with checkpoint.place("dense").checked():
                     dense = _skorch.load_trained_(start, trained)
-                except BROKEN as exc:
-                    raise checkpoint.broken("dense", exc) from exc
             else:
                 start, dense = train() if sharing is None else sharing.train_once(net, start, train)
                 if checkpoint is not None:
                     checkpoint.write("dense", _skorch.trained_state(start, dense))
+            if checkpoint is not None:
+                checkpoint.remove("training")  # it led to "dense"
             network = self._make_network(start, example)
 
         baseline = self._make_baseline(net, start) if self.store_baseline else None

@@ -15,7 +15,7 @@ from sklearn.frozen import FrozenEstimator
 from skorch.callbacks import Callback
 
 from prunekit import TaylorPruner
-from prunekit._skorch._training import _is_number_of
+from prunekit._skorch._callbacks import is_number_of
 from prunekit.exceptions import StateError
 from prunekit.io import read_state, write_state
 from tests.nets_skorch import assert_same, fitted_state, make_classifier, make_table, quick
@@ -267,4 +267,4 @@ def test_a_checkpoint_hides_no_method_of_a_callback(table, tmp_path):
 
 
 def is_kept(name, value):
-    return _is_number_of(Fuse(), name, value)
+    return is_number_of(Fuse(), name, value)

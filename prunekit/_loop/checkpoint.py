@@ -1,5 +1,8 @@
 """The folder in which a run is kept."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +109,34 @@ class Checkpoint:
             )
         return kept["state"]
 
+    def remove(self, name: str) -> None:
+        """
+        Remove a state that is no longer of use, if it is there.
+
+        Parameters
+        ----------
+        name : str
+            Which state.
+        """
+        with suppress(OSError):  # it is in nobody's way
+            self._path(name).unlink(missing_ok=True)
+
+    def place(self, name: str) -> "StatePlace":
+        """
+        Return the place of a state, for those who need not know of the others.
+
+        Parameters
+        ----------
+        name : str
+            Which state.
+
+        Returns
+        -------
+        StatePlace
+            The place.
+        """
+        return StatePlace(self, name)
+
     def broken(self, name: str, error: Exception) -> StateError:
         """
         Return what is raised where a state says something impossible.
@@ -133,6 +164,58 @@ class Checkpoint:
 
     def _path(self, name: str) -> Path:
         return self._folder / f"{name}.safetensors"
+
+
+@dataclass(frozen=True, slots=True)
+class StatePlace:
+    """
+    Where one state of a run is.
+
+    Parameters
+    ----------
+    checkpoint : Checkpoint
+        The run.
+    name : str
+        Which state.
+    """
+
+    checkpoint: Checkpoint
+    name: str
+
+    def read(self) -> Any:
+        """Return the state, None if there is none."""
+        return self.checkpoint.read(self.name)
+
+    def write(self, state: Any) -> None:
+        """
+        Put a state in the place of the one before.
+
+        Parameters
+        ----------
+        state : object
+            What `prunekit.io.write_state` takes.
+        """
+        self.checkpoint.write(self.name, state)
+
+    @contextmanager
+    def checked(self) -> Iterator[None]:
+        """
+        Tell of the file where a state that says something impossible makes the block fail.
+
+        Yields
+        ------
+        None
+            Control to the block.
+
+        Raises
+        ------
+        StateError
+            If the block raises what a broken state leads to.
+        """
+        try:
+            yield
+        except BROKEN as exc:
+            raise self.checkpoint.broken(self.name, exc) from exc
 
 
 class SharedCheckpoint(Checkpoint):
@@ -164,6 +247,18 @@ class SharedCheckpoint(Checkpoint):
         """
         if self._processes.is_first:
             super().write(name, state)
+
+    def remove(self, name: str) -> None:
+        """
+        Remove a state that is no longer of use, if it is there.
+
+        Parameters
+        ----------
+        name : str
+            Which state.
+        """
+        if self._processes.is_first:
+            super().remove(name)
 
     def read(self, name: str) -> Any:
         """

@@ -2,15 +2,13 @@
 
 import math
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from skorch import NeuralNet
-from skorch.callbacks import Callback
 from skorch.dataset import get_len, unpack_data
 from skorch.history import History
 from torch import nn
@@ -19,10 +17,13 @@ from torch.nn.modules.dropout import _DropoutNd
 
 from prunekit._random import rng_state, set_rng_state
 from prunekit._skorch._batches import BatchStream
+from prunekit._skorch._callbacks import numbers_of, set_numbers_
 from prunekit._skorch._data import FixedSplit
 from prunekit._skorch._distillation import Distillation, distilled
 from prunekit._skorch._distributed import accelerate_optimizers_, data_parallel, processes_of
+from prunekit._skorch._epochs import EpochKeeper, Place, followed
 from prunekit._skorch._nets import bare_module, device_of, optimizers_of
+from prunekit._skorch._optimizers import load_optimizer_
 from prunekit._skorch._rates import Rates
 from prunekit._skorch._watches import InterruptWatch, LossWatch, Scoring, loss_scale_of, scaler_of
 from prunekit._validation import is_builtin
@@ -72,9 +73,21 @@ class Phase:
     seconds_training: float = 0.0
 
 
-def train(net: NeuralNet, X: Any, y: Any, fit_params: Mapping[str, Any], interrupts: InterruptWatch) -> Phase:
+def _tell_nobody(net: NeuralNet, done: int) -> None:
+    """Show nothing."""
+
+
+def train(
+    net: NeuralNet,
+    X: Any,
+    y: Any,
+    fit_params: Mapping[str, Any],
+    interrupts: InterruptWatch,
+    place: Place | None = None,
+    tell: Callable[[NeuralNet, int], None] = _tell_nobody,
+) -> Phase:
     """
-    Fit a net, and stop at the first loss that is not finite.
+    Fit a net, or go on with a fit that was left, and stop at the first loss that is not finite.
 
     Parameters
     ----------
@@ -86,11 +99,15 @@ def train(net: NeuralNet, X: Any, y: Any, fit_params: Mapping[str, Any], interru
         More arguments of ``net.fit``.
     interrupts : InterruptWatch
         Knows whether skorch has swallowed Ctrl-C.
+    place : Place, default=None
+        Where the training is kept after epochs, if everything that it depends on is known.
+    tell : callable
+        Is called with the net and the number of epochs that are done, when the training begins and after each epoch.
 
     Returns
     -------
     Phase
-        Loss of the last epoch and time.
+        Loss of the last epoch and time, that before a training was left included.
 
     Raises
     ------
@@ -103,11 +120,12 @@ def train(net: NeuralNet, X: Any, y: Any, fit_params: Mapping[str, Any], interru
     if own != "disable":
         net.callbacks = [("prunekit", LossWatch("the training before pruning")), *(own or [])]
     start = time.perf_counter()
-    with data_parallel(net), _steps_told_of(net, "the training before pruning"):
+    keeper = EpochKeeper(net, place)
+    with data_parallel(net), _steps_told_of(net, "the training before pruning"), followed(net, keeper, tell):
         net.fit(X, y, **fit_params)
     net.callbacks = own  # a copy of the net has no use for the watch
     interrupts.check()
-    return Phase(_mean_loss(net.history[-1:]), seconds_training=time.perf_counter() - start)
+    return Phase(_mean_loss(net.history[-1:]), seconds_training=keeper.seconds + time.perf_counter() - start)
 
 
 def trained_state(net: NeuralNet, phase: Phase) -> dict[str, Any]:
@@ -365,7 +383,7 @@ class FineTuner:
         return {
             "optimizers": [optimizer.state_dict() for optimizer in optimizers_of(self.net)],
             "history": [dict(row) for row in self.net.history],
-            "callbacks": {name: _numbers_of(callback) for name, callback in self.net.callbacks_},
+            "callbacks": {name: numbers_of(callback) for name, callback in self.net.callbacks_},
             "batches": self._batches.state_dict(),
             "scaler": None if scaler is None else scaler.state_dict(),
         }
@@ -381,12 +399,10 @@ class FineTuner:
         """
         self.forget_momentum()  # the parameters may be others now
         for optimizer, own in zip(optimizers_of(self.net), state["optimizers"], strict=True):
-            _check_state_of(optimizer, own)
-            optimizer.load_state_dict(own)
+            load_optimizer_(optimizer, own)
         self.net.history_ = History(state["history"])
         for name, callback in self.net.callbacks_:
-            kept = state["callbacks"].get(name, {})
-            vars(callback).update({key: kept[key] for key in kept if _is_number_of(callback, key, kept[key])})
+            set_numbers_(callback, state["callbacks"].get(name, {}))
         self._batches.load_state_dict(state["batches"])
         scaler = scaler_of(self.net)
         if scaler is not None and state["scaler"] is not None:
@@ -487,40 +503,6 @@ def _steps_told_of(net: NeuralNet, stage: str) -> Iterator[None]:
             del net.train_step_single
         else:
             net.train_step_single = own
-
-
-_ELEMENTWISE = ("momentum_buffer", "exp_avg", "exp_avg_sq", "max_exp_avg_sq", "square_avg", "grad_avg")
-"""What optimizers keep in the shape of a parameter."""
-
-
-def _check_state_of(optimizer: torch.optim.Optimizer, state: Mapping[str, Any]) -> None:
-    """Refuse the state of another optimizer, whose steps would fail."""
-    present = optimizer.state_dict()["param_groups"]
-    for own, other in zip(present, state["param_groups"], strict=True):
-        for name, value in own.items():
-            numbers = isinstance(value, int | float) and isinstance(other[name], int | float)
-            if not numbers and type(value) is not type(other[name]):
-                raise TypeError(f"'{name}' of {type(optimizer).__name__} must not be {type(other[name]).__name__}")
-    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    for place, kept in state["state"].items():
-        for name in _ELEMENTWISE:
-            value = kept.get(name)
-            if value is not None and (value.shape != parameters[place].shape or not value.is_floating_point()):
-                raise ValueError(f"'{name}' of {type(optimizer).__name__} has shape {tuple(value.shape)}")
-
-
-def _numbers_of(callback: Callback) -> dict[str, Any]:
-    """Return what a callback keeps from phase to phase, such as the best score so far."""
-    return {name: value for name, value in vars(callback).items() if _is_number_of(callback, name, value)}
-
-
-def _is_number_of(callback: Callback, name: Any, value: Any) -> bool:
-    """Return whether an attribute is one that a callback keeps, and hides none that its class has."""
-    fits = str(name).endswith("_") and not str(name).startswith("_") and isinstance(value, _NUMBERS)
-    return fits and not hasattr(type(callback), str(name))
-
-
-_NUMBERS = (int, float, str, np.number, np.bool_)
 
 
 def _mean_loss(epochs: Iterable[Mapping[str, Any]]) -> float:
