@@ -172,9 +172,11 @@ def _scaled(X_train: NDArray[Any], X_test: NDArray[Any], scale: str) -> tuple[ND
     """Scale each feature of a table, each channel of images and series, by the training part alone."""
     axes = (0, *range(2, X_train.ndim))
     if scale == "standard":
-        shift, size = X_train.mean(axis=axes, keepdims=True), X_train.std(axis=axes, keepdims=True)
+        # In float64, for sums over all pixels of 50 000 images are off by half in float32.
+        shift = X_train.mean(axis=axes, keepdims=True, dtype=np.float64)
+        size = X_train.std(axis=axes, keepdims=True, dtype=np.float64)
     else:
         shift = X_train.min(axis=axes, keepdims=True)
         size = X_train.max(axis=axes, keepdims=True) - shift
-    size = np.where(size == 0, 1, size)
-    return tuple(((X - shift) / size).astype(X.dtype) for X in (X_train, X_test))
+    shift, size = shift.astype(X_train.dtype), np.where(size == 0, 1, size).astype(X_train.dtype)
+    return tuple((X - shift) / size for X in (X_train, X_test))
