@@ -214,6 +214,14 @@ class TestOptions:
         assert np.allclose(split.X_train.std(axis=0), 1, atol=1e-5)
         assert not np.allclose(split.X_test.mean(axis=0), 0, atol=1e-3)
 
+    def test_scale_of_very_many_values(self, tmp_path):
+        X = np.random.default_rng(0).normal(100, 1, size=(400_000, 2)).astype(np.float32)
+        np.savez(tmp_path / "data.npz", X=X, y=np.arange(len(X)) % 2)
+        split = split_of(tmp_path, source={"name": "npz", "path": "data.npz"}, scale="standard")
+        assert split.X_train.dtype == np.float32
+        assert np.allclose(split.X_train.mean(axis=0, dtype=np.float64), 0, atol=1e-4)
+        assert np.allclose(split.X_train.std(axis=0, dtype=np.float64), 1, atol=1e-4)
+
     def test_images_are_scaled_by_channel(self, tmp_path):
         X = np.random.default_rng(0).normal([[[[1]], [[50]]]], 2, size=(40, 2, 3, 3))
         np.savez(tmp_path / "data.npz", X=X, y=np.arange(40) % 2)
