@@ -61,7 +61,7 @@ def load_experiment(path: str | Path, assignments: Sequence[str] = (), trust: Se
 def _problem(error: ErrorDetails, document: Located) -> Problem:
     key_path: KeyPath = error["loc"]
     if key_path not in document.places:
-        key_path = tuple(key for key in key_path if key not in BRANCHES)
+        key_path = tuple(key for key in key_path if key not in (*BRANCHES, _OF_KEYS))
     if error["type"] in NAME_ERRORS and key_path[-1] == "name" and key_path not in document.places:
         key_path = key_path[:-1]  # the short form, `optimizer: Adam`
     describe = _SENTENCES.get(error["type"], lambda ctx: f"must be right: {error['msg']}.")
@@ -85,6 +85,9 @@ def _choice(ctx: dict[str, Any]) -> str:
     hint = f" {near}" if near.startswith("Did") else ""
     return f"must be {either(choices)}. Got {shown(ctx['got'])} instead.{hint}"
 
+
+_OF_KEYS = "[key]"
+"""What pydantic puts after a key that is itself wrong."""
 
 _PATTERNS = {
     DEVICE: "cpu, cuda, cuda:1, mps, or auto for a GPU if there is one",
