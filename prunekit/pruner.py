@@ -32,6 +32,7 @@ from prunekit._loop import (
     PruningLoop,
     SharedCheckpoint,
     Sharing,
+    TrainingProgress,
     Visits,
 )
 from prunekit._random import preserve_rng, seeded_rng
@@ -144,10 +145,11 @@ class TaylorPruner(_skorch.TravellingNets, DocumentedMixin, MetaEstimatorMixin, 
         Whether to keep the network as it was before pruning, for comparisons: see ``baseline_estimator_``. It takes the
         memory of that network, and changes no number.
     checkpoint : str or Path, default=None
-        Folder in which the run is kept after every iteration. If it ends before its time, whatever the reason, `fit`
-        with the same parameters and data goes on from there, with the same result. The training before pruning is kept
-        once it is over, and of callbacks the numbers and strings in attributes that end in ``_``. Fits with other
-        parameters or data have subfolders of their own.
+        Folder in which the run is kept after every iteration, and the training before pruning after epochs, at most
+        every five seconds. If it ends before its time, whatever the reason, `fit` with the same parameters and data
+        goes on from there, with the same result; a fit that ended is not repeated. Of callbacks the numbers and strings
+        in attributes that end in ``_`` are kept, see Notes. Fits with other parameters or data have subfolders of their
+        own.
     memory : str, Path or joblib.Memory, default=None
         Folder in which fits share what they have in common: the training before pruning is done once for all fits with
         the same net, data and seed, and of the iterations those that begin in the same way, see Notes. Results are
@@ -188,10 +190,12 @@ class TaylorPruner(_skorch.TravellingNets, DocumentedMixin, MetaEstimatorMixin, 
         Seed of weights, batches and dropout. With a seed two fits give the same plan and the same weights, and the
         global random states are afterwards as they were before. None: the global states of PyTorch, NumPy and Python.
     verbose : int, default=0
-        With 1, a progress bar shows iterations, mini-batches, reduction, score and the time that is left. Where the
-        standard error is no terminal, and in worker processes, it is a line for each iteration and one every half
+        With 1, a progress bar shows the epochs of the training before pruning and what they gave on the validation
+        data, and another one iterations, mini-batches, reduction, score and the time that is left. Where the standard
+        error is no terminal, and in worker processes, it is a line for each training and iteration and one every half
         minute: records of the logger ``"prunekit"`` if logging is set up for its level INFO. With 0, nothing is shown.
-        The training before pruning prints what the net's own ``verbose`` asks for, the fine-tuning prints nothing.
+        The training before pruning prints what the net's own ``verbose`` asks for, and then has no bar; the fine-tuning
+        prints nothing.
 
     Attributes
     ----------
@@ -282,6 +286,13 @@ class TaylorPruner(_skorch.TravellingNets, DocumentedMixin, MetaEstimatorMixin, 
     ``"constant"`` or ``"restart"``. Other parameters, such as ``criterion``, have to be equal; ``final_epochs`` and
     thresholds need not. With other policies, and without a ``random_state``, no iterations are kept. The training
     before pruning is shared without a ``random_state``, too: candidates of a search then begin with the same network.
+
+    With ``checkpoint`` the training before pruning goes on after its last epoch that was kept, if a state holds all
+    that it depends on: weights, loss, optimizers, learning-rate schedules, history, random states, and what skorch's
+    callbacks know. If anything else changes while it trains, such as other attributes of a callback, a module or a data
+    set, or a generator of random numbers that a sampler has, it begins anew; so do nets that have a training loop of
+    their own, are compiled or have an accelerator, `Checkpoint` with ``load_best``, and data loaders with
+    ``persistent_workers``. What a global variable or a file holds is not seen.
 
     A net with skorch's `AccelerateMixin` is trained and pruned by all processes that `torchrun` has started. Each takes
     its share of every mini-batch; gradients and what the criterion sees are those of all, so that the result is that of
@@ -532,7 +543,8 @@ class TaylorPruner(_skorch.TravellingNets, DocumentedMixin, MetaEstimatorMixin, 
             def train() -> tuple[NeuralNet, _skorch.Phase]:
                 copied = _skorch.copy_net(net, train_split=split)
                 place = None if checkpoint is None else checkpoint.place("training")
-                return copied, _skorch.train(copied, X, y, fit_params, interrupts, place)
+                with TrainingProgress(copied, bool(settings.verbose)) as shown:
+                    return copied, _skorch.train(copied, X, y, fit_params, interrupts, place, shown.tell)
 
             trained = None if checkpoint is None else checkpoint.read("dense")
             if trained is not None and checkpoint is not None:

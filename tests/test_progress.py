@@ -15,7 +15,7 @@ import joblib
 import numpy as np
 import pytest
 from sklearn.frozen import FrozenEstimator
-from skorch.callbacks import Callback
+from skorch.callbacks import Callback, EarlyStopping
 from tqdm.auto import tqdm
 
 from prunekit import TaylorPrunerCV
@@ -26,6 +26,12 @@ from tests.nets_skorch import Exploding, make_classifier, quick
 LINE = re.compile(
     r"(Iteration \d/\d|Final training|Control run|Pruned): \d+\.\d % removed, (score|loss) \d\.?\d*, "
     r"\d+/\d+ batches, \d\d:\d\d elapsed(, about \d\d:\d\d left)?"
+)
+
+
+TRAINING = re.compile(
+    r"(Training|Trained): (valid_acc \d\.?\d*, valid_loss \d\.\d+, |train_loss \d\.\d+, )?\d+/\d+ epochs, "
+    r"\d\d:\d\d elapsed(, about \d\d:\d\d left)?"
 )
 
 
@@ -126,8 +132,9 @@ def test_the_loss_is_told_where_there_is_no_score(table, capfd):
     quick(make_classifier(train_split=None), verbose=1).fit(*table)
 
     lines = capfd.readouterr().err.splitlines()
-    assert len(lines) > 1
-    assert all(re.search(r"removed, loss \d\.\d+,", line) for line in lines)
+    assert re.fullmatch(r"Trained: train_loss \d\.\d+, 3/3 epochs, \d\d:\d\d elapsed", lines[1])
+    assert len(lines) > 3
+    assert all(re.search(r"removed, loss \d\.\d+,", line) for line in lines[2:])
 
 
 def test_a_long_stage_tells_of_itself(monkeypatch, capfd):
@@ -224,14 +231,67 @@ def test_an_exception_ends_the_lines(table, capfd):
     assert capfd.readouterr().err.splitlines()[-1].startswith("Broken off in Iteration 1/")
 
 
-def test_no_bar_before_the_run(table):
-    """A bar that was made beforehand would be in the way of what the training of the dense network prints."""
+@pytest.mark.parametrize(("verbose", "bars"), [(0, 1), (1, 0)])
+def test_a_net_that_prints_has_no_bar(table, verbose, bars, capsys):
+    """A bar would be torn apart by what the training of the dense network prints."""
     OPEN.clear()
-    with on_terminal():
-        quick(make_classifier(callbacks=[("spy", Spy())], max_epochs=1), verbose=1, finetune_batches=2).fit(*table)
+    net = make_classifier(callbacks=[("spy", Spy())], max_epochs=1, verbose=verbose)
+    with on_terminal() as terminal:
+        quick(net, verbose=1, finetune_batches=2).fit(*table)
 
-    assert OPEN[:6] == [0] * 6
+    assert OPEN[:6] == [bars] * 6
     assert OPEN[-2:] == [1, 1]
+    assert bool(capsys.readouterr().out) == bool(verbose)
+    assert ("Trained" in terminal.getvalue()) == bool(bars)
+
+
+def test_the_bar_of_the_training(table):
+    with on_terminal() as terminal:
+        pruner = quick(make_classifier(), verbose=1, store_baseline=True).fit(*table)
+
+    last = next(shown for shown in terminal.screens() if shown.startswith("Trained: 100%"))
+    row = pruner.baseline_estimator_.history[-1]
+    shown = f"valid_acc {row['valid_acc']:.4g}, valid_loss {row['valid_loss']:.4g}"
+    assert re.fullmatch(r"Trained: 100%\|█+\| 3/3 \[\d\d:\d\d<00:00, " + re.escape(shown) + r"\]", last)
+    assert any(shown.startswith("Training: ") for shown in terminal.screens())
+
+
+def test_lines_of_the_training(table, capfd):
+    stopping = EarlyStopping(patience=1, threshold=10.0)
+    quick(make_classifier(callbacks=[stopping], verbose=1, max_epochs=9), verbose=1).fit(*table)
+
+    out, err = capfd.readouterr()
+    first, second, *rest = err.splitlines()
+    assert re.fullmatch(r"Training: 0/9 epochs, 00:00 elapsed", first)
+    assert re.fullmatch(r"Trained: valid_acc \d\.?\d*, valid_loss \d\.\d+, 2/9 epochs, \d\d:\d\d elapsed.*", second)
+    assert all(LINE.fullmatch(line) for line in rest)
+    assert "valid_loss" in out  # the table of skorch
+
+
+def test_a_training_that_breaks_off(table, capfd):
+    with pytest.raises(TrainingError, match=r"NaN|nan"):
+        quick(make_classifier(Exploding, max_epochs=9), verbose=1).fit(*table)
+
+    lines = capfd.readouterr().err.splitlines()
+    assert lines[0].startswith("Training: 0/9 epochs")
+    assert lines[-1].startswith("Broken off in Training: valid_acc")
+
+
+def test_what_was_done_before_is_counted(monkeypatch, capfd):
+    clock = itertools.count(0, 10)
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
+
+    with Progress("Training", shown=True, unit="epochs") as shown:
+        shown.skip(4)
+        shown.expect(6)
+        shown.note("valid_acc 0.5")
+        for _ in range(6):
+            shown.tick()
+
+    assert capfd.readouterr().err.splitlines() == [
+        "Training: valid_acc 0.5, 7/10 epochs, 00:40 elapsed, about 00:40 left",
+        "Training: valid_acc 0.5, 10/10 epochs, 01:20 elapsed",
+    ]
 
 
 def test_threads(dense, table):
@@ -257,7 +317,7 @@ def test_folds_in_a_file(table, capfd):
     of_folds = [line.partition(" fits")[0] for line in lines if " fits" in line]
     best = f"All data: best {100 * search.best_reduction_:.3g} % of params"
     assert of_folds == ["Folds: 1/3", "Folds: 2/3", f"{best}, 2/3", f"{best}, 3/3"]
-    assert all(LINE.fullmatch(line) for line in lines if " fits" not in line)
+    assert all(LINE.fullmatch(line) or TRAINING.fullmatch(line) for line in lines if " fits" not in line)
     assert sum(line.startswith("Pruned: ") for line in lines) == 3
 
 
@@ -276,7 +336,7 @@ def test_a_pruner_in_a_quiet_search_tells_of_itself(table, capfd):
     TaylorPrunerCV(quick(make_classifier(), verbose=1), reductions=1, cv=2, tolerance=1.0, refit=False).fit(*table)
 
     lines = capfd.readouterr().err.splitlines()
-    assert [line.partition(":")[0] for line in lines] == ["Iteration 1/1", "Pruned"] * 2
+    assert [line.partition(":")[0] for line in lines] == ["Training", "Trained", "Iteration 1/1", "Pruned"] * 2
 
 
 def test_the_search_leaves_the_pruner_as_it_was(table, capfd):
@@ -295,10 +355,11 @@ def test_the_trainings_of_networks_that_are_visited_are_foretold(table, monkeypa
 
     search.fit(*table)
 
-    of_folds, of_batches, *_ = totals
+    of_folds, of_epochs, of_batches, *_ = totals
     assert of_folds == 1
+    assert of_epochs == 3
     assert of_batches == 3 + 2 * (4 + 4)
-    assert len(ticks) == of_folds + of_batches
+    assert len(ticks) == of_folds + of_epochs + of_batches
 
 
 # ---------------------------------------------------------------- in a notebook

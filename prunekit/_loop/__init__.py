@@ -7,6 +7,7 @@ from prunekit._loop.loop import LoopResult, PruningLoop
 from prunekit._loop.progress import Progress
 from prunekit._loop.settings import LoopSettings
 from prunekit._loop.sharing import Sharing
+from prunekit._loop.training import TrainingProgress
 from prunekit._loop.visits import HeldOut, Visits
 
 __all__ = [
@@ -21,5 +22,6 @@ __all__ = [
     "PruningLoop",
     "SharedCheckpoint",
     "Sharing",
+    "TrainingProgress",
     "Visits",
 ]

@@ -18,7 +18,9 @@ class _View(Protocol):
     """What is seen of a run."""
 
     def expect(self, left: int) -> None: ...
+    def skip(self, done: int) -> None: ...
     def tick(self) -> None: ...
+    def note(self, facts: str) -> None: ...
     def show(self, stage: str, facts: str) -> None: ...
     def close(self, done: bool) -> None: ...
 
@@ -41,20 +43,27 @@ class Progress:
         What is counted.
     interval : float, default=30.0
         Seconds after which a line is written although no new stage has begun.
+    drawn : bool, default=True
+        Whether a bar is drawn where somebody looks on; if not, nothing is seen there, as whatever else is printed while
+        the run goes on is not to be torn apart.
     """
 
-    def __init__(self, description: str, shown: bool, unit: str = "batches", interval: float = 30.0) -> None:
+    def __init__(
+        self, description: str, shown: bool, unit: str = "batches", interval: float = 30.0, *, drawn: bool = True
+    ) -> None:
         self._description = description
         self._shown = shown
         self._unit = unit
         self._interval = interval
+        self._drawn = drawn
         self._view: _View | None = None
 
     def __enter__(self) -> Self:
         """Begin."""
-        if self._shown:
-            kind = _Bar if _somebody_looks_on() else _Lines
-            self._view = kind(self._description, self._unit, self._interval)
+        if self._shown and not _somebody_looks_on():
+            self._view = _Lines(self._description, self._unit, self._interval)
+        elif self._shown and self._drawn:
+            self._view = _Bar(self._description, self._unit)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
@@ -75,6 +84,18 @@ class Progress:
         if self._view is not None:
             self._view.expect(left)
 
+    def skip(self, done: int) -> None:
+        """
+        Count some that were done before.
+
+        Parameters
+        ----------
+        done : int
+            How many.
+        """
+        if self._view is not None:
+            self._view.skip(done)
+
     def tick(self) -> None:
         """Count one."""
         if self._view is not None:
@@ -94,11 +115,23 @@ class Progress:
         if self._view is not None:
             self._view.show(stage, ", ".join(facts))
 
+    def note(self, *facts: str) -> None:
+        """
+        Note what is reached, to be shown with the next that is counted.
+
+        Parameters
+        ----------
+        *facts : str
+            What is reached.
+        """
+        if self._view is not None:
+            self._view.note(", ".join(facts))
+
 
 class _Bar:
     """A bar that is drawn over itself; tqdm puts the bars of several threads below each other."""
 
-    def __init__(self, description: str, unit: str, interval: float) -> None:
+    def __init__(self, description: str, unit: str) -> None:
         # None wipes a bar that stands below another one at the end; in a notebook it would wipe every bar.
         leave = True if _in_notebook() else None
         self._bar: Any = tqdm(
@@ -117,8 +150,14 @@ class _Bar:
             widget = container.children[1]
             widget.max, widget.bar_style = (total, "") if total else (1, "info")
 
+    def skip(self, done: int) -> None:
+        self._bar.n = self._bar.initial = self._bar.n + done
+
     def tick(self) -> None:
         self._bar.update()
+
+    def note(self, facts: str) -> None:
+        self._bar.set_postfix_str(facts, refresh=False)
 
     def show(self, stage: str, facts: str) -> None:
         self._bar.set_description_str(stage, refresh=False)
@@ -137,12 +176,19 @@ class _Lines:
         self._stage, self._facts = description, ""
         self._unit = unit
         self._interval = interval
-        self._count = 0
+        self._count = self._skipped = 0
         self._total: int | None = None
         self._begin = self._last = time.monotonic()
 
     def expect(self, left: int) -> None:
         self._total = self._count + left if left else None
+
+    def skip(self, done: int) -> None:
+        self._count += done
+        self._skipped += done
+
+    def note(self, facts: str) -> None:
+        self._facts = facts
 
     def tick(self) -> None:
         self._count += 1
@@ -164,8 +210,9 @@ class _Lines:
         known = self._total is not None
         parts = [f"{self._count}/{self._total} {self._unit}" if known else f"{self._count} {self._unit}"]
         parts.append(f"{_clock(elapsed)} elapsed")
-        if self._total is not None and self._total > self._count > 0:
-            parts.append(f"about {_clock(elapsed / self._count * (self._total - self._count))} left")
+        if self._total is not None and self._total > self._count > self._skipped:
+            each = elapsed / (self._count - self._skipped)
+            parts.append(f"about {_clock(each * (self._total - self._count))} left")
         line = f"{self._stage}: {', '.join([self._facts, *parts] if self._facts else parts)}"
         if _LOGGER.hasHandlers() and _LOGGER.isEnabledFor(logging.INFO):
             _LOGGER.info("%s", line)

@@ -217,7 +217,12 @@ def followed(net: NeuralNet, keeper: EpochKeeper, tell: Callable[[NeuralNet, int
             keeper.begin(data)
         if name == "on_train_end":  # there may have been no epoch to go
             keeper.load_random_states_()
-        notify(name, **data)
+        try:
+            notify(name, **data)
+        except KeyboardInterrupt:  # such as EarlyStopping
+            if name == "on_epoch_end":
+                tell(net, keeper.done + 1)
+            raise
         if name == "on_train_begin":
             keeper.load_()
             tell(net, keeper.done)
