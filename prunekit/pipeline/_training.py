@@ -99,7 +99,7 @@ def _module(section: NetSection, input_shape: tuple[int, ...], num_outputs: int,
     target = section.module.entry.target
     options = {"input_shape": input_shape, "num_classes": num_outputs, **section.module.arguments}
     if dtype != "float32":  # what torch makes by itself
-        options |= {"build": target, "dtype": dtype}
+        options |= {"cast_of": target, "cast_to": dtype}
         target = in_precision
     return {"module": target, **{f"module__{key}": value for key, value in options.items()}}
 

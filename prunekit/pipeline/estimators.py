@@ -225,8 +225,8 @@ def _of_the_network(parameters: Mapping[str, Any]) -> dict[str, Any]:
     """Return the parameters of a net without its type, of which ``data`` tells."""
     if parameters["module"] is not in_precision:
         return dict(parameters)
-    kept = {key: value for key, value in parameters.items() if key not in ("module__build", "module__dtype")}
-    return kept | {"module": parameters.get("module__build")}
+    kept = {key: value for key, value in parameters.items() if key not in ("module__cast_of", "module__cast_to")}
+    return kept | {"module": parameters.get("module__cast_of")}
 
 
 def _chosen(kind: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
