@@ -141,7 +141,7 @@ def _module(section: NetSection, input_shape: tuple[int, ...], num_outputs: int,
     from_data = named_parameters(target, **{_SHAPE: input_shape}, num_classes=num_outputs)
     options = {**from_data, **section.module.arguments}
     if dtype != "float32":  # what torch makes by itself
-        options |= {"build": target, "dtype": dtype}
+        options |= {"cast_of": target, "cast_to": dtype}
         target = in_precision
     if section.pretrained is not None:
         exclude = tuple(section.pretrained.exclude)
@@ -167,7 +167,7 @@ def network_of(parameters: Mapping[str, Any]) -> dict[str, Any]:
     found = dict(parameters)
     for wrapper, target, more in (
         (with_weights, "module__weights_of", ("module__weights_file", "module__weights_exclude")),
-        (in_precision, "module__build", ("module__dtype",)),
+        (in_precision, "module__cast_of", ("module__cast_to",)),
     ):
         if found["module"] is wrapper:
             found["module"] = found.pop(target)

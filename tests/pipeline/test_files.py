@@ -27,18 +27,26 @@ IN_MINIATURE = {
         "prune.target_reduction=0.5",
     ],
     "downloads/fashion_mnist_vgg": ["net.module.widths=[8, 8]", "data.source.path=DATA", "vars.epochs=2"],
+    "downloads/fashion_mnist_schedules": [
+        *("net.module.widths=[8, 8]", "data.source.path=DATA", "vars.epochs=2", "prune.target_reduction=0.4"),
+        "search.param_grid={step: [linear, one_shot], target_reduction: [0.4]}",
+    ],
     "downloads/cifar10_resnet56": ["net.module={name: ResNet, widths: [4, 8], depth: 1}", "data.source.path=DATA"],
 }
 WRITERS = {
     "downloads/fashion_mnist_vgg": write_idx,
+    "downloads/fashion_mnist_schedules": write_idx,
     "downloads/cifar10_resnet56": write_cifar10,
     "downloads/forda": write_noise,
 }
 
+NEED_MORE = {"downloads/images", "downloads/efficientnet_transfer", "downloads/efficientnet_frozen"}
+"""No experiment of its own, and those that need a package and weights of others."""
+
 
 def test_every_file_is_tested():
     names = {str(path.relative_to(FOLDER).with_suffix("")) for path in FOLDER.rglob("*.yaml")}
-    assert names - {"downloads/images"} == set(IN_MINIATURE)
+    assert names - NEED_MORE == set(IN_MINIATURE)
 
 
 @pytest.mark.parametrize("name", IN_MINIATURE)
