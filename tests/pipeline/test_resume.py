@@ -6,8 +6,8 @@ import random
 import signal
 import subprocess
 import sys
-import textwrap
 import time
+import warnings
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from prunekit import TaylorPruner
 from prunekit.cli import app
 from prunekit.exceptions import ParameterError
-from prunekit.pipeline import is_finished, load_experiment, run_experiment
+from prunekit.pipeline import Listener, is_finished, load_experiment, run_experiment
 from prunekit.pipeline._outputs import OutputFolder
 
 FILE = """\
@@ -81,7 +81,7 @@ def test_killed_run_goes_on(tmp_path, kill, monkeypatch, more):
             run_experiment(experiment, tmp_path / "killed", resume=True)
         monkeypatch.undo()
         assert not (tmp_path / "killed").exists()
-    with pytest.raises(ParameterError, match="must be one without an unfinished run.*Give --resume to go on"):
+    with pytest.raises(ParameterError, match=r"must be one without an unfinished run.*Give --resume to go on"):
         run_experiment(experiment, tmp_path / "killed")
     again = run_experiment(experiment, tmp_path / "killed", resume=True)
     assert metrics(again.folder) == metrics(whole.folder)
@@ -155,7 +155,7 @@ def test_finished_run_stays(tmp_path):
 def test_processes_that_are_killed(tmp_path):
     """As on a cluster: SIGKILL at some moment, again and again, until a run comes through."""
     path = write(tmp_path)
-    command = [sys.executable, "-m", "prunekit.cli", "run", str(path), "--quiet", "--resume", "--out"]
+    command = [sys.executable, "-m", "prunekit", "run", str(path), "--quiet", "--resume", "--out"]
     start = time.monotonic()
     whole = subprocess.run([*command, str(tmp_path / "whole")], check=True, capture_output=True)
     seconds = time.monotonic() - start
@@ -177,12 +177,18 @@ def test_processes_that_are_killed(tmp_path):
     assert metrics(tmp_path / "killed") == metrics(tmp_path / "whole")
 
 
-def test_log_tells_of_warnings_and_errors(tmp_path):
-    path = tmp_path / "tiny.yaml"
-    path.write_text(textwrap.dedent(FILE).replace("target_reduction: 0.5", "target_reduction: 0.5, exclude: [nothing]"))
-    with pytest.warns(UserWarning, match="nothing"):
-        result = run_experiment(load_experiment(path), tmp_path / "out")
+class Warner(Listener):
+    """Warns in the middle of a run."""
+
+    def on_data(self, split):
+        warnings.warn("mind the gap", UserWarning, stacklevel=1)
+
+
+def test_log_tells_of_warnings(tmp_path):
+    with pytest.warns(UserWarning, match="mind the gap"):
+        result = run_experiment(load_experiment(write(tmp_path)), tmp_path / "out", Warner(verbose=1))
     lines = (result.folder / "run.log").read_text().splitlines()
-    assert any("WARNING" in line and "nothing" in line for line in lines)
+    assert any("WARNING UserWarning: mind the gap" in line for line in lines)
     assert "run of 'tiny'" in lines[0]
+    assert sum("pruned" in line or "Iteration" in line or "final" in line for line in lines) >= 3
     assert "finished: " in lines[-1]
