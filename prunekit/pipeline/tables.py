@@ -29,7 +29,7 @@ def layer_table(layers: pd.DataFrame) -> Table:
     Table
         A row per layer.
     """
-    table = _new_table("Layers with parameters")
+    table = new_table("Layers with parameters")
     table.add_column("layer", overflow="fold")
     table.add_column("type", no_wrap=True)
     for heading in ("output", "filters", "params", "change", "MACs"):
@@ -87,7 +87,7 @@ def comparison_table(comparison: Comparison) -> Table:
         A row per quantity.
     """
     dense, pruned = comparison.dense, comparison.pruned
-    table = _new_table("Before and after")
+    table = new_table("Before and after")
     table.add_column("")
     for heading in ("dense", "pruned", "change"):
         table.add_column(heading, justify="right", no_wrap=True)
@@ -125,7 +125,7 @@ def _score_rows(comparison: Comparison) -> Iterator[tuple[str, str, str, str]]:
         yield "mean squared error", f"{dense.mse:.6g}", f"{pruned.mse:.6g}", change
 
 
-def _new_table(title: str) -> Table:
+def new_table(title: str) -> Table:
     """Return an empty table, narrow enough for 80 columns."""
     return Table(
         box=box.SIMPLE_HEAD,
