@@ -1,43 +1,16 @@
-"""The command line: what is printed, what is written, and exit codes."""
+"""`prunekit run`: what is printed, what is written, and exit codes."""
 
 import json
-import re
-import subprocess
-import sys
+import os
+import signal
 import warnings
-from pathlib import Path
 
 import pytest
 import yaml
-from typer.testing import CliRunner
 
-import prunekit.cli
 from prunekit import __version__
-from prunekit.cli import app
-from prunekit.pipeline import load_experiment
-from prunekit.pipeline.registry import REGISTRY
-
-ROOT = Path(__file__).parents[1]
-FILE = """\
-name: tiny
-data: {source: digits, test_size: 0.5}
-net:
-  module: {name: ConvNet, widths: [8, 16], depth: 1}
-  lr: 0.01
-  max_epochs: 2
-prune: {target_reduction: 0.4, step: 0.2, final_epochs: 0}
-compute: {threads: 1}
-outputs: {latency_batch_sizes: [2]}
-"""
-
-
-@pytest.fixture
-def invoke(tmp_path, monkeypatch):
-    """Return a function that calls the command in an empty folder, on a console of 80 columns."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "80")
-    (tmp_path / "tiny.yaml").write_text(FILE)
-    return lambda *arguments: CliRunner().invoke(app, [str(argument) for argument in arguments])
+from prunekit.cli import _running
+from tests.cli.tiny import FILE
 
 
 def test_run(invoke, tmp_path):
@@ -55,6 +28,16 @@ def test_run(invoke, tmp_path):
     written = lines[lines.index("Written to runs/tiny") + 1 :]
     assert {line.split()[0] for line in written} == {path.name for path in (tmp_path / "runs" / "tiny").iterdir()}
     assert result.stderr == ""
+
+
+def test_run_as_json(invoke, tmp_path):
+    result = invoke("run", "tiny.yaml", "--json", "--quiet", "--out", "here")
+    assert (result.exit_code, result.stderr) == (0, "")
+    content = json.loads(result.stdout)
+    assert content["folder"] == "here"
+    assert set(content["files"]) == {path.name for path in (tmp_path / "here").iterdir()}
+    assert content["metrics"] == json.loads((tmp_path / "here" / "metrics.json").read_text())
+    assert (content["reduction"], content["stop_reason"]) == (content["metrics"]["reduction"], "target_reduction")
 
 
 def test_run_again_into_the_same_folder(invoke):
@@ -112,27 +95,12 @@ def test_warnings_are_told_without_code(invoke, monkeypatch):
     def run_with_warning(*arguments):
         warnings.warn("the constraints let no further unit go", UserWarning, stacklevel=1)
 
-    monkeypatch.setattr(prunekit.cli, "run_experiment", run_with_warning)
+    monkeypatch.setattr(_running, "run_experiment", run_with_warning)
     with warnings.catch_warnings():
         warnings.simplefilter("default")
         result = invoke("run", "tiny.yaml", "--quiet")
     assert (result.exit_code, result.stdout) == (0, "")
     assert result.stderr == "Warning: the constraints let no further unit go\n"
-
-
-@pytest.mark.parametrize("path", sorted((ROOT / "pipelines").glob("*.yaml")), ids=lambda path: path.name)
-def test_files_of_the_repository_are_valid(invoke, path):
-    result = invoke("validate", path)
-    assert result.exit_code == 0, result.output
-    assert result.stdout.replace("\n", "") == f"{path}: valid."
-
-
-def test_version(invoke):
-    result = invoke("--version")
-    assert (result.exit_code, result.stdout) == (0, f"prunekit {__version__}\n")
-
-
-COMMANDS = ["run", "validate", "show", "schema", "list", "report"]
 
 
 def test_set_wins_over_the_file(invoke, tmp_path):
@@ -142,68 +110,49 @@ def test_set_wins_over_the_file(invoke, tmp_path):
     assert (written["prune"]["target_reduction"], written["net"]["max_epochs"]) == (0.3, 1)
 
 
-@pytest.mark.parametrize("command", ["run", "validate", "show"])
-def test_wrong_set(invoke, command):
-    result = invoke(command, "tiny.yaml", "--set", "net.max_epoch=1")
-    assert (result.exit_code, result.stdout) == (2, "")
-    assert result.stderr == (
-        "Error: tiny.yaml: --set net.max_epoch=1: net.max_epoch: unknown key. Did you mean 'max_epochs'?\n"
-    )
+def test_errors_as_json(invoke):
+    result = invoke("run", "tiny.yaml", "--json", "--set", "prune.target_reduction=0.999")
+    assert (result.exit_code, result.stderr) == (1, "")
+    error = json.loads(result.stdout)["error"]
+    assert error["type"] == "TargetError"
+    assert error["message"].startswith("The 'target_reduction' key of prune must be at most")
 
 
-def test_show_writes_a_file_that_is_the_same(invoke, tmp_path):
-    shown = invoke("show", "tiny.yaml", "--set", "seed=5")
-    assert shown.exit_code == 0
-    (tmp_path / "shown.yaml").write_text(shown.stdout)
-    assert load_experiment(tmp_path / "shown.yaml") == load_experiment(tmp_path / "tiny.yaml", ["seed=5"])
-    as_json = invoke("show", "tiny.yaml", "--set", "seed=5", "--json")
-    assert json.loads(as_json.stdout) == load_experiment(tmp_path / "shown.yaml").resolved()
+@pytest.mark.parametrize("as_json", [False, True])
+def test_ctrl_c(invoke, monkeypatch, as_json):
+    monkeypatch.setattr(_running, "run_experiment", lambda *arguments: os.kill(os.getpid(), signal.SIGINT))
+    result = invoke("run", "tiny.yaml", "--json" if as_json else "--quiet")
+    assert result.exit_code == 130
+    if as_json:
+        assert json.loads(result.stdout) == {"error": {"type": "KeyboardInterrupt", "message": "Interrupted."}}
+        assert result.stderr == ""
+    else:
+        assert (result.stdout, result.stderr) == ("", "Interrupted.\n")
 
 
-def test_schema(invoke, tmp_path):
-    printed = invoke("schema")
-    assert json.loads(printed.stdout)["title"] == "Experiment"
-    assert invoke("schema", "--out", "schema.json").stdout == "Written to schema.json\n"
-    assert (tmp_path / "schema.json").read_text() == printed.stdout
-    refused = invoke("schema", "--out", "no/schema.json")
-    assert (refused.exit_code, refused.stderr) == (
-        2, "Error: The file no/schema.json cannot be written: No such file or directory.\n",
-    )  # fmt: skip
+def test_ctrl_c_that_ends_a_stage_only(invoke, monkeypatch, finished):
+    """A training that was cut short gives results, which are not those that were asked for."""
+    run_experiment = _running.run_experiment
+
+    def interrupted(*arguments):
+        result = run_experiment(*arguments)
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+        except KeyboardInterrupt:
+            return result
+
+    monkeypatch.setattr(_running, "run_experiment", interrupted)
+    result = invoke("run", "tiny.yaml", "--json")
+    assert result.exit_code == 130
+    assert json.loads(result.stdout)["stop_reason"] == "target_reduction"
+    assert result.stderr == "Interrupted: the results are those of what was done until then.\n"
 
 
-def test_list(invoke):
-    everything = invoke("list")
-    assert everything.exit_code == 0
-    assert max(map(len, everything.stdout.splitlines())) <= 80
-    words = set(everything.stdout.split())
-    for kind, entries in REGISTRY.items():
-        assert {kind, *entries} <= words
-    one = json.loads(invoke("list", "source", "--json").stdout)
-    assert {item["name"] for item in one} == set(REGISTRY["source"])
-    assert next(item for item in one if item["name"] == "npz")["options"][0] == "path*"
-    wrong = invoke("list", "optimiser")
-    assert (wrong.exit_code, wrong.stderr) == (
-        2, "Error: There is no kind of names called 'optimiser'. Did you mean 'optimizer'?\n",
-    )  # fmt: skip
+def test_mistakes_of_the_package_are_shown_as_they_are(invoke, monkeypatch):
+    def broken(*arguments):
+        raise ZeroDivisionError("a mistake")
 
-
-@pytest.mark.parametrize("arguments", [(), ("--help",), *((command, "--help") for command in COMMANDS)])
-def test_help_shows_an_example(invoke, arguments):
-    result = invoke(*arguments)
-    assert result.exit_code in ((0, 2) if not arguments else (0,))
-    text = re.sub(r"\s+", " ", result.output)
-    assert ("Example: prunekit" in text) == (arguments[:1] in [(command,) for command in COMMANDS])
-    assert "Usage: " in text
-
-
-@pytest.mark.parametrize("arguments", [("run",), ("run", "tiny.yaml", "--nonsense"), ("prune", "tiny.yaml")])
-def test_wrong_arguments(invoke, arguments):
-    assert invoke(*arguments).exit_code == 2
-
-
-def test_command_is_installed():
-    script = Path(sys.executable).with_name("prunekit")
-    if not script.exists():
-        pytest.skip("prunekit is not installed beside this Python; the checkout is being tested")
-    done = subprocess.run([script, "--version"], capture_output=True, text=True, check=True)
-    assert done.stdout.startswith("prunekit ")
+    monkeypatch.setattr(_running, "run_experiment", broken)
+    result = invoke("run", "tiny.yaml", "--json")
+    assert isinstance(result.exception, ZeroDivisionError)
+    assert result.stdout == ""
