@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 from rich.console import RenderableType
+from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -238,7 +239,7 @@ def _fitting(columns: list[_Column], width: int) -> tuple[list[_Column], list[st
 
 
 def _table(title: str, columns: list[_Column]) -> Table:
-    table = new_table(title)
+    table = new_table(escape(title))
     table.show_footer = any(column.footer for column in columns)
     for column in columns:
         footer = Text(column.footer, style="bold")
@@ -260,7 +261,7 @@ def settings_table(comparison: RunsComparison) -> Iterator[RenderableType]:
     table = new_table("What differs in the experiments")
     table.add_column("key", overflow="fold")
     for label in settings.columns:
-        table.add_column(label, overflow="fold")
+        table.add_column(Text(label), overflow="fold")
     for key, row in zip(settings.index, settings.to_numpy(), strict=True):
         table.add_row(Text(key), *(Text("–" if value is pd.NA else _setting(value)) for value in row))
     yield table
@@ -283,11 +284,10 @@ def _metric_table(comparison: RunsComparison, labels: list[str]) -> Table:
     table = new_table("What came out")
     table.add_column("", overflow="fold")
     for label in labels:
-        table.add_column(label, justify="right", overflow="fold")
+        table.add_column(Text(label), justify="right", overflow="fold")
     facts = comparison.runs.to_dict("index")
-    table.add_row("reduction", *(_reduction(facts[label]) for label in labels))
-    table.add_row("ended, for", *(STOP_REASONS.get(reason := facts[label]["stop_reason"], reason) for label in labels))
-    table.add_row("test samples", *(_known(facts[label]["num_test"]) for label in labels))
+    for heading, text in _FACTS.items():
+        table.add_row(heading, *(Text(text(facts[label])) for label in labels))
     rows = {(row["network"], row["measure"], row["run"]): row for row in comparison.metrics.to_dict("records")}
     for network in ("final", "dense"):
         measures = dict.fromkeys(measure for one, measure, run in rows if one == network and run in labels)
@@ -296,7 +296,7 @@ def _metric_table(comparison: RunsComparison, labels: list[str]) -> Table:
             table.add_row(Text(f"{network} net", style="bold cyan"))
         for measure in measures:
             cells = [_metric_cell(rows.get((network, measure, label)), label == labels[0]) for label in labels]
-            table.add_row(_MEASURES.get(measure, _latency_label(measure)), *cells)
+            table.add_row(Text(_MEASURES.get(measure, _latency_label(measure))), *cells)
     return table
 
 
@@ -322,6 +322,13 @@ def _reduction(facts: Mapping[Any, Any]) -> str:
 
 def _known(count: Any) -> str:
     return "" if pd.isna(count) else f"{count:,}"
+
+
+_FACTS: dict[str, Callable[[Mapping[Any, Any]], str]] = {
+    "reduction": _reduction,
+    "ended, for": lambda facts: STOP_REASONS.get(facts["stop_reason"], facts["stop_reason"]),
+    "test samples": lambda facts: _known(facts["num_test"]),
+}
 
 
 def _metric_cell(row: Mapping[Any, Any] | None, is_first: bool) -> Text:

@@ -171,6 +171,12 @@ def test_compare_the_same(invoke, run_folder):
     assert result.stderr == ""
 
 
+def test_brackets_in_names_are_no_markup(invoke, run_folder, tmp_path):
+    shutil.copytree(run_folder, tmp_path / "[red]x[" / "y")
+    assert any("[red]x[/y" in line for line in lines_of(invoke("compare", "first", "[red]x[/y")))
+    assert lines_of(invoke("analyze", "[red]x[/y"))[0] == "The pruned net of the run in [red]x[/y"
+
+
 @pytest.mark.parametrize("folders", [("first",), ("first", "first"), ("first", "nowhere")])
 def test_compare_what_cannot_be(invoke, run_folder, folders):
     result = invoke("compare", *folders)
