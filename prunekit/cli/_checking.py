@@ -12,9 +12,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from prunekit.cli._diagram import diagram_tree
 from prunekit.cli._options import AsJson, Assignments, PipelineFile, Quiet, complete_kind
 from prunekit.cli._output import EXIT_USAGE, Output, command_output, problem_record, write_text
-from prunekit.cli._tables import diagram_tree
 from prunekit.exceptions import PipelineFileError, PrunekitError
 from prunekit.pipeline import Experiment, Split, load_experiment
 from prunekit.pipeline._unfitted import data_of, unfitted

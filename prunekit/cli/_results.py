@@ -6,9 +6,10 @@ from typing import Annotated, Any
 import pandas as pd
 import typer
 
+from prunekit.cli._analysis_tables import analysis_tables
+from prunekit.cli._comparison_tables import metric_tables, settings_table
 from prunekit.cli._options import AsJson, Assignments, Quiet, RunFolder, complete_run, complete_target
 from prunekit.cli._output import Output, command_output, tell, write_table
-from prunekit.cli._tables import analysis_tables, metric_tables, settings_table
 from prunekit.pipeline.analyzing import Level, analyze_target
 from prunekit.pipeline.comparing import RunsComparison, compare_runs
 from prunekit.pipeline.reports import report_run

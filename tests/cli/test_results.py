@@ -7,7 +7,7 @@ import shutil
 import pandas as pd
 import pytest
 
-from prunekit.cli._tables import short_name
+from prunekit.cli._analysis_tables import short_name
 
 
 def lines_of(result):
