@@ -32,6 +32,9 @@ def settings_table(comparison: RunsComparison) -> Iterator[RenderableType]:
 
 
 def _setting(value: Any) -> str:
+    """Return a value as the file has it, shortened where it is long."""
+    if value is None:
+        return "null"
     return value if isinstance(value, str) else shown(value)
 
 
