@@ -1,5 +1,11 @@
 """Errors that prunekit raises; each also derives from the builtin that a user would catch."""
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any
+
 __all__ = [
     "ExportError",
     "FileAccessError",
@@ -86,4 +92,17 @@ class VerificationError(PrunekitError, RuntimeError):
 
 
 class PipelineFileError(PrunekitError, ValueError):
-    """A declarative pipeline file is wrong; the message names file, line and key."""
+    """
+    A declarative pipeline file is wrong; the message names file, line and key.
+
+    Parameters
+    ----------
+    message : str
+        What is wrong, for people.
+    problems : iterable of prunekit.pipeline.Problem, default=()
+        The same as data: each thing that is wrong with its place, also those that a long message leaves out.
+    """
+
+    def __init__(self, message: str, problems: "Iterable[Any]" = ()) -> None:
+        super().__init__(message)  # the message alone: what is pickled is this and the attributes
+        self.problems: tuple[Any, ...] = tuple(problems)

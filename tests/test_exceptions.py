@@ -1,5 +1,7 @@
 """Every error of the package can be caught as one, and as the builtin that a user would catch."""
 
+import pickle
+
 import pytest
 
 from prunekit import exceptions
@@ -35,3 +37,9 @@ def test_bases(name: str) -> None:
     assert issubclass(error, exceptions.PrunekitError)
     assert issubclass(error, BUILTINS[name])
     assert str(error("what happened")) == "what happened"
+
+
+def test_problems_travel_with_the_error() -> None:
+    error = exceptions.PipelineFileError("two things", [("line 1", "wrong"), ("line 2", "missing")])
+    for copy in (error, pickle.loads(pickle.dumps(error))):
+        assert (str(copy), copy.problems) == ("two things", (("line 1", "wrong"), ("line 2", "missing")))

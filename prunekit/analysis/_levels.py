@@ -74,7 +74,12 @@ _SUMS = ("num_learnables", "num_pruned_filters", "num_filters", "num_prunable", 
 
 def layers_of(subject: Traced | Fitted) -> pd.DataFrame:
     """Return a row for each layer."""
-    return finished(subject.layers(), _LAYER_DTYPES, "layer")
+    return layer_columns(subject.layers())
+
+
+def layer_columns(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a layer table, such as one read from a file, with its columns in order and of their data types."""
+    return finished(table, _LAYER_DTYPES, "layer")
 
 
 def modules_of(subject: Traced | Fitted) -> pd.DataFrame:

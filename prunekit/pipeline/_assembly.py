@@ -62,7 +62,8 @@ class _Includer:
         except PipelineFileError as exc:
             if not origin:
                 raise
-            raise PipelineFileError(f"{self._path}: {exc}") from exc
+            problems = [replace(problem, origin=origin) for problem in exc.problems]
+            raise PipelineFileError(f"{self._path}: {exc}", problems) from exc
         wanted = document.content.pop(INCLUDE, None)
         is_list = isinstance(wanted, list)
         names = wanted if isinstance(wanted, list) else [] if wanted is None else [wanted]

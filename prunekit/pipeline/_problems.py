@@ -64,11 +64,11 @@ def file_error(path: Path, problems: Iterable[Problem]) -> PipelineFileError:
     """
     listed = sorted(set(problems), key=lambda problem: (problem.origin, problem.line, problem.key, problem.message))
     if len(listed) == 1:
-        return PipelineFileError(f"{path}: {listed[0]}")
+        return PipelineFileError(f"{path}: {listed[0]}", listed)
     lines = [f"  {problem}" for problem in listed[:MAX_LISTED]]
     if len(listed) > MAX_LISTED:
         lines.append(f"  … and {len(listed) - MAX_LISTED} more")
-    return PipelineFileError("\n".join([f"{path}: {len(listed)} problems.", *lines]))
+    return PipelineFileError("\n".join([f"{path}: {len(listed)} problems.", *lines]), listed)
 
 
 def dotted(key_path: KeyPath) -> str:

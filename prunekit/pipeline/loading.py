@@ -159,6 +159,7 @@ _SENTENCES: dict[str, Callable[[dict[str, Any]], str]] = {
         f"the last step but for exporters must learn: NeuralNet, a pruner, a classifier or a regressor. Got "
         f"'{ctx['got']}' instead; add such a step."
     ),
+    "invalid_parameter": _must("{wanted}"),
     "name_or_mapping": _must("the name of a registered {kind}, or a mapping with the key 'name' and its options"),
     "no_npz": lambda ctx: f"must be a .npz file as numpy.savez writes it. Got {ctx['got']} instead.",
     "int_type": _must("an integer"),

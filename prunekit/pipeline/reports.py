@@ -4,15 +4,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import torch
 from safetensors import SafetensorError
-from sklearn.frozen import FrozenEstimator
 
 from prunekit.exceptions import ParameterError, PipelineFileError, PrunekitError
 from prunekit.io import load
-from prunekit.pipeline._building import estimator_for
-from prunekit.pipeline._data import load_split
-from prunekit.pipeline._fitted import pruners_of
+from prunekit.pipeline._unfitted import data_of, dense_net
 from prunekit.pipeline.loading import load_experiment
 from prunekit.pipeline.schema import Experiment
 from prunekit.reporting import content_of_run, write_report
@@ -78,12 +74,6 @@ def report_run(
 
 def _rebuild(experiment: Experiment, folder: Path) -> NetworkMap:
     """Return the connections of the pruned network."""
-    split = load_split(experiment.data, experiment.seed, experiment.task)
-    pruner = next(pruners_of(estimator_for(experiment, split, exporters=False)))
-    net = pruner.estimator.estimator if isinstance(pruner.estimator, FrozenEstimator) else pruner.estimator
-    shape = net.get_params(deep=False)["module__input_shape"]
-    with torch.random.fork_rng():
-        dense = net.set_params(device="cpu").initialize().module_
-    pruned = load(folder / "pruned.safetensors", dense).cpu()
-    example = torch.zeros(2, *shape, dtype=next(pruned.parameters()).dtype)
+    net, example = dense_net(experiment, data_of(experiment))
+    pruned = load(folder / "pruned.safetensors", net.module_)
     return map_network(UnitGraph(trace(pruned, Inputs.of(example))), pruned)

@@ -1,9 +1,12 @@
 """Run a checked experiment: fit, compare, write."""
 
-from collections.abc import Mapping
-from contextlib import ExitStack
+import signal
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pandas as pd
@@ -174,7 +177,8 @@ def run_experiment(
         listener.on_data(split)
         estimator = estimator_for(experiment, split, exporters=False)
         _equip(estimator, experiment, output, listener.verbose)
-        estimator.fit(split.X_train, split.y_train)
+        with _ending_at_once():
+            estimator.fit(split.X_train, split.y_train)
         best, search_facts = experiment, dict[str, Any]()
         if experiment.search is not None:
             best, search_facts = _note_search(estimator, experiment, output, listener)
@@ -184,6 +188,31 @@ def run_experiment(
         result = _write(fitted, best, experiment, split, output, search_facts)
         log.info("finished: %s", result.comparison.written())
     return result
+
+
+class _Ended(BaseException):
+    """Ctrl-C, where skorch's ``fit`` and the pruner's would take ``KeyboardInterrupt`` for the end of a phase."""
+
+
+@contextmanager
+def _ending_at_once() -> Iterator[None]:
+    """Let Ctrl-C end a fit where it is, from where the run can go on, rather than with what is there so far."""
+
+    def end(signum: int, frame: FrameType | None) -> None:
+        raise _Ended
+
+    is_main = threading.current_thread() is threading.main_thread()
+    previous = signal.getsignal(signal.SIGINT) if is_main else None
+    if not callable(previous):
+        yield
+        return
+    signal.signal(signal.SIGINT, end)
+    try:
+        yield
+    except _Ended:
+        raise KeyboardInterrupt from None
+    finally:
+        signal.signal(signal.SIGINT, previous)
 
 
 def is_finished(experiment: Experiment, folder: str | Path) -> bool:

@@ -30,7 +30,7 @@ def layer_table(layers: pd.DataFrame) -> Table:
     Table
         A row per layer.
     """
-    table = _new_table("Layers with parameters")
+    table = new_table("Layers with parameters")
     table.add_column("layer", overflow="fold")
     table.add_column("type", no_wrap=True)
     for heading in ("output", "filters", "params", "change", "MACs"):
@@ -88,7 +88,7 @@ def comparison_table(comparison: Comparison) -> Table:
         A row per quantity.
     """
     names = list(comparison.measured)
-    table = _new_table("Before and after" if len(names) > 1 else "Measured")
+    table = new_table("Before and after" if len(names) > 1 else "Measured")
     table.add_column("")
     for heading in (*names, "change") if len(names) > 1 else names:
         table.add_column(heading, justify="right", no_wrap=True)
@@ -131,7 +131,7 @@ def _change(before: float, after: float) -> str:
     return change_text(1 - after / before) if before else ""
 
 
-def _new_table(title: str) -> Table:
+def new_table(title: str) -> Table:
     """Return an empty table, narrow enough for 80 columns."""
     return Table(
         box=box.SIMPLE_HEAD,

@@ -1,6 +1,7 @@
 """Every kind of broken file gets a message that names the line, the key and what to do."""
 
 import os
+import pickle
 import textwrap
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prunekit.exceptions import PipelineFileError, PrunekitError
-from prunekit.pipeline import load_experiment
+from prunekit.pipeline import Problem, load_experiment
 from prunekit.pipeline._yaml import MAX_BYTES, MAX_DEPTH, read_document
 from prunekit.pipeline.registry import REGISTRY
 
@@ -195,6 +196,17 @@ def test_long_lists_of_problems_are_cut(write):
     assert lines[0] == "50 problems."
     assert lines[-1] == "  … and 30 more"
     assert len(lines) == 22
+
+
+def test_problems_are_data_as_well(write):
+    text = VALID + "".join(f"extra{index}: 1\n" for index in range(50))
+    with pytest.raises(PipelineFileError) as raised:
+        load_experiment(write(text))
+    for error in (raised.value, pickle.loads(pickle.dumps(raised.value))):
+        assert len(error.problems) == 50
+        first = error.problems[0]
+        assert first == Problem(13, "extra0", first.message)
+        assert first.message.startswith("unknown key. ")
 
 
 @pytest.mark.parametrize(
