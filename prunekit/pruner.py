@@ -498,7 +498,7 @@ class TaylorPruner(_skorch.TravellingNets, DocumentedMixin, MetaEstimatorMixin, 
                 f"The 'memory' parameter of {_OWNER} must be None where several processes train one net. "
                 f"Got {self.memory!r} instead. Share a folder between fits of one process each, or use checkpoint."
             )
-        checkpoint = self._open_checkpoint((X, y, X_val, y_val, fit_params))
+        checkpoint = self._open_checkpoint((X, y, X_val, y_val, fit_params), held_out)
         seed = _skorch.shared_seed(net, self._draw_seed())
         if checkpoint is not None:
             seed = checkpoint.begin(seed, device)
@@ -790,8 +790,8 @@ class TaylorPruner(_skorch.TravellingNets, DocumentedMixin, MetaEstimatorMixin, 
             return int(self.random_state.randint(2**31 - 1))
         return check_integer("random_state", self.random_state, _OWNER, 0)
 
-    def _open_checkpoint(self, data: tuple[Any, ...]) -> Checkpoint | None:
-        """Return where this very fit is kept."""
+    def _open_checkpoint(self, data: tuple[Any, ...], held_out: HeldOut | None = None) -> Checkpoint | None:
+        """Return where this very fit is kept, and what it gives on data that are held out."""
         if self.checkpoint is None:
             return None
         params = self.get_params(deep=False)
@@ -799,7 +799,8 @@ class TaylorPruner(_skorch.TravellingNets, DocumentedMixin, MetaEstimatorMixin, 
             del params[name]
         if isinstance(self.random_state, np.random.RandomState):
             params["random_state"] = "RandomState"  # which goes on from fit to fit
-        folder = Path(self.checkpoint) / fingerprint(params, data)
+        visits = () if held_out is None else held_out.conditions
+        folder = Path(self.checkpoint) / fingerprint(params, data, *visits)
         return SharedCheckpoint(folder, _skorch.processes_of(self._net))
 
     def _make_baseline(self, net: NeuralNet, start: NeuralNet) -> NeuralNet:

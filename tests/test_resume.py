@@ -138,10 +138,13 @@ def test_without_a_seed_random_numbers_go_on_too(table, tmp_path):
 
 
 def test_a_fit_that_ended_is_not_repeated(table, tmp_path):
-    first = quick(make_net(False), checkpoint=tmp_path).fit(*table)
+    params = {"checkpoint": tmp_path, "final_epochs": 1, "control": True}
+    first = quick(make_net(False), **params).fit(*table)
+    written = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
     Fuse.left = 1
-    again = quick(make_net(False), checkpoint=tmp_path).fit(*table)
+    again = quick(make_net(False), **params).fit(*table)
     assert Fuse.left == 1
+    assert written == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
     assert_same(whole_state(first), whole_state(again))
 
 

@@ -113,6 +113,7 @@ class PruningLoop:
         self._removed_in = np.zeros(len(network.support), dtype=np.int64)  # 0: still there
         self._importances = np.full(len(network.support), np.nan)
         self._controlled: ControlResult | None = None
+        self._visited: list[tuple[float, int, float]] = []  # scores, rows and seconds
 
     def run(self, dense: Phase) -> LoopResult:
         """
@@ -159,6 +160,8 @@ class PruningLoop:
 
     def _run_stages(self) -> None:
         """Run what is left of the run; each stage begins with a checkpoint."""
+        if self._stage == "done":
+            return
         if self._stage == "prune":
             self._prune()
             self._stage = "final"
@@ -278,9 +281,16 @@ class PruningLoop:
             if length:
                 budget = Budget(0, length)
                 self._tuner.train(budget, (self._course.done, 1.0), f"the last training of iteration {self._iteration}")
-            self._visits.held_out.tell(self._visits.validation.score(self._tuner.net), self._rows[-1])
+            score = self._visits.validation.score(self._tuner.net)
+        self._note_visit(score, len(self._rows) - 1, self._visits.held_out.seconds())
         if before is not None:
             self._set_training_state(before)
+
+    def _note_visit(self, score: float, place: int, seconds: float) -> None:
+        """Tell of a visit, and keep it."""
+        if self._visits is not None:
+            self._visited.append((score, place, seconds))
+            self._visits.held_out.tell(score, self._rows[place], seconds)
 
     def _recover(self, score: float, aim: float, span: tuple[float, float]) -> float:
         """Train on while a threshold is broken; return the last score."""
@@ -404,6 +414,7 @@ class PruningLoop:
                 "removed_in": self._removed_in,
                 "importances": self._importances,
                 "control": None if self._controlled is None else self._controlled.state_dict(),
+                "visited": self._visited,
                 **self._training_state(),
             },
         )
@@ -447,6 +458,8 @@ class PruningLoop:
             self._controlled = self._control.load(state["control"])
         self._set_floor(self._rows[0].score)
         self._set_training_state(state)
+        for score, place, seconds in state.get("visited", []):
+            self._note_visit(float(score), place, float(seconds))
 
     # -- telling ------------------------------------------------------------------------------------------------------
 

@@ -29,8 +29,10 @@ class HeldOut:
     parts : int
         Into how many parts the training is divided; each network gets one.
     tell : callable
-        Is called with the score and the row of the history: for the network before pruning, and after each iteration
-        that held the thresholds.
+        Is called with the score, the row of the history and the seconds: for the network before pruning, and after each
+        iteration that held the thresholds; where a run is gone on with, for those before first of all.
+    seconds : callable
+        Returns the seconds since the beginning.
     """
 
     X: Any
@@ -38,7 +40,13 @@ class HeldOut:
     scoring: Any
     training: Budget
     parts: int
-    tell: Callable[[float, Iteration], None]
+    tell: Callable[[float, Iteration, float], None]
+    seconds: Callable[[], float]
+
+    @property
+    def conditions(self) -> tuple[Any, ...]:
+        """Everything that the scores depend on."""
+        return self.X, self.y, self.scoring, self.training.epochs, self.training.batches, self.parts
 
 
 @dataclass(frozen=True, slots=True, eq=False)

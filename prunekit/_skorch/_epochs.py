@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 from prunekit._random import rng_state, set_rng_state
 from prunekit._skorch._callbacks import callback_rest, callback_states, load_callback_states_
 from prunekit._skorch._nets import device_of, optimizers_of
-from prunekit._skorch._notes import OpaqueError, note
+from prunekit._skorch._notes import note
 from prunekit._skorch._optimizers import load_optimizer_, optimizer_rest
 from prunekit.exceptions import ParameterTypeError
 from prunekit.tracing import named_tensors
@@ -187,7 +187,7 @@ class EpochKeeper:
                 *(note(optimizer_rest(optimizer), parts) for optimizer in optimizers_of(net)),
                 *callback_rest(net, parts),
             ]
-        except OpaqueError:
+        except Exception:  # whatever the objects of users raise when they are looked into
             return None
 
 
@@ -264,10 +264,14 @@ def _parts_of(net: NeuralNet) -> list[nn.Module]:
 
 
 def _own_attributes(net: NeuralNet) -> dict[str, Any]:
-    """Return the attributes of a user's net that skorch knows nothing of."""
+    """Return the attributes of a net that skorch knows nothing of, and all that are numbers and strings."""
     parts = [f"{name}_" for name in (*net._modules, *net._criteria, *net._optimizers)]
     known = {*vars(NeuralNet(nn.Module, None)), *_OF_TRAINING, *parts}
-    return {name: value for name, value in vars(net).items() if name not in known and "__" not in name}
+    return {
+        name: value
+        for name, value in vars(net).items()
+        if isinstance(value, int | float | str) or (name not in known and "__" not in name)
+    }
 
 
 _OF_TRAINING = ("notify", "fit_loop", "train_step_single", "history_", "callbacks_", "initialized_", "virtual_params_")

@@ -8,7 +8,7 @@ import random
 import types
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import Enum
 from typing import Any
 
@@ -22,7 +22,7 @@ _DEEPEST = 32
 _MOST = 50_000
 """Number of values after which an object is too large to be looked through."""
 _SAMPLED = 1024
-"""Number of items of a long list, and of entries of a large array, that are looked at, evenly spread."""
+"""Number of items of a long list, and of entries of a large array, that count, evenly spread."""
 _HEAP_TYPE = 1 << 9
 """Flag of classes that are made while Python runs, as those that are written in Python are."""
 
@@ -38,13 +38,13 @@ def note(value: Any, parts: Iterable[nn.Module] = (), *, strict: bool = False) -
     Parameters
     ----------
     value : object
-        Anything. Attributes, items, closures and the states of random generators count; of arrays, tensors and long
-        lists a sample does. Skorch nets and optimizers do not count.
+        Anything. Attributes, items, closures and the states of random generators count. Skorch nets and optimizers do
+        not count.
     parts : iterable of Module, default=()
-        Modules whose parameters and buffers do not count, nor those of their parts.
+        Modules whose parameters and buffers do not count, nor those of their parts; only which there are.
     strict : bool, default=False
-        Whether objects that hold something outside of Python, such as files, are refused. If not, only their class
-        counts.
+        Whether everything in arrays and long lists counts, and objects that hold something outside of Python, such as
+        locks, are refused. If not, a sample counts, and the class of such objects.
 
     Returns
     -------
@@ -54,7 +54,7 @@ def note(value: Any, parts: Iterable[nn.Module] = (), *, strict: bool = False) -
     Raises
     ------
     OpaqueError
-        If the object is too large, or holds what cannot be looked into although it is to be.
+        If the object is too large, or holds something that cannot be looked into, such as an iterator.
     """
     noted = _Note(parts, strict)
     noted.add(value, 0)
@@ -103,7 +103,7 @@ class _Note:
     def _sequence(self, value: Any, depth: int) -> None:
         self._say(str(len(value)))
         items: Iterable[Any] = value
-        if len(value) > _SAMPLED:
+        if len(value) > _SAMPLED and not self._strict:
             items = itertools.islice(value, 0, None, len(value) // _SAMPLED)
         for item in items:
             self.add(item, depth)
@@ -113,22 +113,29 @@ class _Note:
 
     def _set(self, value: Any, depth: int) -> None:
         self._say(str(len(value)))
-        if len(value) <= _SAMPLED:
+        if len(value) <= _SAMPLED or self._strict:
             self._shown(sorted(map(repr, value)), depth)
 
     def _array(self, value: "np.ndarray[Any, Any]", depth: int) -> None:
         self._say(f"{value.dtype} {value.shape}")
         if value.dtype.hasobject:
-            self._sequence(value.ravel().tolist() if value.size <= _SAMPLED else [], depth)
+            self._sequence(value.ravel().tolist(), depth)
         elif value.size:
-            self.hash.update(value.reshape(-1)[:: max(1, value.size // _SAMPLED)].tobytes())
+            self.hash.update(value.reshape(-1)[:: self._stride(value.size)].tobytes())
 
     def _tensor(self, value: Tensor, depth: int) -> None:
-        self._say(f"{value.dtype} {tuple(value.shape)} {value.device}")
+        self._say(f"{value.dtype} {tuple(value.shape)} {value.device} {value._version}")
         if value.layout != torch.strided or value.is_meta or not value.numel():
             return
-        flat = value.detach().reshape(-1)[:: max(1, value.numel() // _SAMPLED)]
+        flat = value.detach().reshape(-1)[:: self._stride(value.numel())]
         self.hash.update(flat.cpu().contiguous().view(torch.uint8).numpy().data)
+
+    def _stride(self, size: int) -> int:
+        """Return the distance between the entries that count."""
+        return 1 if self._strict else max(1, size // _SAMPLED)
+
+    def _refuse(self, value: Any, depth: int) -> None:
+        raise OpaqueError(f"nobody knows what a {type(value).__name__} holds")
 
     def _table(self, value: Any, depth: int) -> None:
         self._say(str(value.shape))
@@ -139,10 +146,15 @@ class _Note:
             self._attributes({key: one for key, one in vars(part).items() if key not in _OF_MODULES}, depth)
             if id(part) not in self._parts:
                 self.add((dict(part._parameters), dict(part._buffers)), depth)
+                continue
+            self._shown({key: _kind_of(one) for key, one in part._buffers.items()}, depth)
+            self._shown({key: (id(one), _kind_of(one)) for key, one in part._parameters.items()}, depth)
+            self._shown([len(value) for key, value in sorted(vars(part).items()) if key.endswith("_hooks")], depth)
 
     def _function(self, value: Any, depth: int) -> None:
         self._say(f"{value.__module__}.{value.__qualname__}")
         if not isinstance(value, types.FunctionType):
+            self.add(value.__self__, depth)
             return
         for cell in value.__closure__ or ():
             self.add(cell.cell_contents if _is_filled(cell) else None, depth)
@@ -172,8 +184,9 @@ class _Note:
 
     def _object(self, value: Any, depth: int) -> None:
         kinds = [kind for kind in type(value).__mro__ if kind is not object]
-        if not all(kind.__flags__ & _HEAP_TYPE for kind in kinds) and self._strict:
-            raise OpaqueError(f"nobody knows what a {type(value).__name__} holds")
+        has_attributes = hasattr(value, "__dict__") or any("__slots__" in vars(kind) for kind in kinds)
+        if self._strict and not (has_attributes and all(kind.__flags__ & _HEAP_TYPE for kind in kinds)):
+            self._refuse(value, depth)
         slots = {name: getattr(value, name, None) for kind in kinds for name in _slots(kind)}
         self._attributes(slots | getattr(value, "__dict__", {}), depth)
 
@@ -192,6 +205,7 @@ class _Note:
         ((pd.DataFrame, pd.Series, pd.Index), _table),
         (type, _class),
         (types.ModuleType, _pass_over),
+        (types.SimpleNamespace, lambda self, value, depth: self._attributes(vars(value), depth)),
         ((types.FunctionType, types.BuiltinFunctionType), _function),
         (types.MethodType, _method),
         (functools.partial, _partial),
@@ -203,12 +217,17 @@ class _Note:
         (Mapping, _mapping),
         ((set, frozenset), _set),
         ((list, tuple, deque), _sequence),
+        (Iterator, _refuse),
     )
 
 
 _PLAIN = (type(None), bool, int, float, complex, str, bytes)
 _OF_MODULES = frozenset((*vars(nn.Module()), "training"))
 """What every module has: parts, hooks, and a flag that each step sets."""
+
+
+def _kind_of(tensor: Tensor | None) -> str:
+    return "" if tensor is None else f"{tensor.dtype} {tuple(tensor.shape)}"
 
 
 def _is_filled(cell: types.CellType) -> bool:

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.utils._pytree import tree_map
@@ -43,8 +42,7 @@ def check_state_of(optimizer: Optimizer, state: Mapping[str, Any]) -> None:
     present = optimizer.state_dict()["param_groups"]
     for own, other in zip(present, state["param_groups"], strict=True):
         for name, value in own.items():
-            numbers = isinstance(value, int | float) and isinstance(other[name], int | float)
-            if not numbers and type(value) is not type(other[name]):
+            if _kind_of(value) != _kind_of(other[name]):
                 raise TypeError(f"'{name}' of {type(optimizer).__name__} must not be {type(other[name]).__name__}")
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     for place, kept in state["state"].items():
@@ -54,9 +52,9 @@ def check_state_of(optimizer: Optimizer, state: Mapping[str, Any]) -> None:
                 raise ValueError(f"'{name}' of {type(optimizer).__name__} has shape {tuple(value.shape)}")
 
 
-def optimizer_rest(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+def optimizer_rest(optimizer: Optimizer) -> list[Any]:
     """
-    Return what a user's optimizer holds besides its state; those of PyTorch hold nothing.
+    Return what an optimizer holds besides its state.
 
     Parameters
     ----------
@@ -65,9 +63,18 @@ def optimizer_rest(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
 
     Returns
     -------
-    dict of str to object
-        Attributes.
+    list
+        Which parameters are in its groups, what kinds of options these have, and attributes of a user's optimizer;
+        those of PyTorch have none that matter.
     """
-    if type(optimizer).__module__.startswith("torch.optim"):
-        return {}
-    return {name: value for name, value in vars(optimizer).items() if name not in _OF_ALL and "hook" not in name}
+    groups = [
+        {name: _kind_of(value) for name, value in group.items() if name != "params"} for group in optimizer.param_groups
+    ]
+    parameters = [[id(parameter) for parameter in group["params"]] for group in optimizer.param_groups]
+    is_own = not type(optimizer).__module__.startswith("torch.optim")
+    own = {name: value for name, value in vars(optimizer).items() if name not in _OF_ALL and "hook" not in name}
+    return [groups, parameters, own if is_own else None]
+
+
+def _kind_of(value: object) -> str:
+    return "number" if isinstance(value, int | float) else type(value).__name__

@@ -55,8 +55,8 @@ class TaylorPrunerCV(DocumentedMixin, MetaEstimatorMixin, BaseEstimator):
     Parameters
     ----------
     estimator : TaylorPruner or NeuralNet
-        The pruner, of which ``step``, ``min_score``, ``max_score_drop``, ``control`` and ``checkpoint`` have no say on
-        the folds; a net stands for ``TaylorPruner(net)``. It is never changed.
+        The pruner, of which ``step``, ``min_score``, ``max_score_drop`` and ``control`` have no say on the folds; a net
+        stands for ``TaylorPruner(net)``. It is never changed.
     reductions : int or sequence of float, default=10
         Reductions of ``reduction_of`` to visit, in (0, 1). A number stands for as many equal steps up to the
         ``target_reduction`` of the pruner.
@@ -119,7 +119,10 @@ class TaylorPrunerCV(DocumentedMixin, MetaEstimatorMixin, BaseEstimator):
     The data held out are seen by nothing but the scorer; the net's ``train_split`` is taken from the rest. With
     `FrozenEstimator` around a net the weights have seen all data, and all scores on the folds are too good.
 
-    With the ``memory`` of the pruner, a path that was left goes on where it was.
+    With the ``checkpoint`` of the pruner, a search that ends before its time goes on where it was when it is fitted
+    again with the same parameters and data: folds that are done are read, each of the others goes on with its last
+    iteration, and so does the pruning on all data. Of a fold that is done only its scores stay in the folder. With
+    ``memory``, searches share their trainings and iterations as separate fits do.
 
     References
     ----------

@@ -12,7 +12,7 @@ from sklearn.utils.parallel import Parallel
 from skorch.dataset import get_len
 from skorch.utils import multi_indexing
 
-from prunekit._loop import HeldOut, Iteration, Progress
+from prunekit._loop import HeldOut, Iteration, LoopSettings, Progress
 from prunekit._skorch import Budget, follows_course
 from prunekit.cost import RESOURCES
 from prunekit.pruner import TaylorPruner
@@ -37,6 +37,38 @@ class FoldPath:
     scores: NDArray[np.float64]
     reductions: dict[str, NDArray[np.float64]]
     seconds: NDArray[np.float64]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the result as arrays."""
+        return {"scores": self.scores, "reductions": self.reductions, "seconds": self.seconds}
+
+    @classmethod
+    def of_state(cls, state: Mapping[str, Any], num_reductions: int) -> "FoldPath":
+        """
+        Return a result that was kept.
+
+        Parameters
+        ----------
+        state : Mapping
+            What `state_dict` returned.
+        num_reductions : int
+            Number of reductions on the path.
+
+        Returns
+        -------
+        FoldPath
+            The same.
+
+        Raises
+        ------
+        ValueError
+            If it is one of another path.
+        """
+        columns: dict[str, NDArray[np.float64]] = {name: state["reductions"][name] for name in RESOURCES}
+        for values in (state["scores"], state["seconds"], *columns.values()):
+            if values.shape != (num_reductions + 1,) or values.dtype != np.float64:
+                raise ValueError(f"{values.dtype} of shape {values.shape} for {num_reductions} reductions")
+        return cls(state["scores"], columns, state["seconds"])
 
 
 class TellingParallel(Parallel):
@@ -91,7 +123,6 @@ def path_pruner(pruner: TaylorPruner, reductions: Sequence[float]) -> TaylorPrun
         max_score_drop=None,
         control=False,
         store_baseline=False,
-        checkpoint=None,
     )
     return pruner
 
@@ -134,31 +165,57 @@ def walk(
     """
     X_train, X_test = (multi_indexing(X, part) for part in (train, test))
     y_train, y_test = (None if y is None else multi_indexing(y, part) for part in (train, test))
-    rows: list[Iteration] = []
-    scores: list[float] = []
-    seconds: list[float] = []
-    start = time.perf_counter()
-
-    def tell(score: float, row: Iteration) -> None:
-        scores.append(score)
-        rows.append(row)
-        seconds.append(time.perf_counter() - start)
-
-    held_out = HeldOut(X_test, y_test, scoring, training, len(reductions), tell)
     own = {name: _of_samples(value, get_len(X), train) for name, value in fit_params.items()}
+    seen = _Seen()
+    held_out = HeldOut(X_test, y_test, scoring, training, len(reductions), seen.note, seen.seconds)
+    LoopSettings.checked(pruner.get_params(deep=False), "TaylorPruner")
+    checkpoint = pruner._open_checkpoint((X_train, y_train, None, None, own), held_out)
+    if checkpoint is not None and (kept := checkpoint.read("path")) is not None:
+        with checkpoint.place("path").checked():
+            return FoldPath.of_state(kept, len(reductions))
     pruner._fit_and_score(X_train, y_train, None, None, own, held_out)
-    # Where a removed unit overshot more than one reduction, one network stands for all of them.
-    reached = np.array([row.reduction for row in rows])
-    found = [0, *(int(np.argmax(reached >= wanted - 1e-9)) or -1 for wanted in reductions)]
+    path = seen.path(reductions)
+    if checkpoint is not None:
+        checkpoint.write("path", path.state_dict())
+        for name in ("loop", "dense", "start"):  # networks, which nobody asks for any more
+            checkpoint.remove(name)
+    return path
 
-    def at_points(values: Sequence[float]) -> NDArray[np.float64]:
-        given = np.append(np.asarray(values, dtype=np.float64), math.nan)
-        return given[[index if index >= 0 else len(values) for index in found]]
 
-    columns: dict[str, NDArray[np.float64]] = {
-        name: at_points([getattr(row, f"reduction_{name}") for row in rows]) for name in RESOURCES
-    }
-    return FoldPath(at_points(scores), columns, at_points(seconds))
+class _Seen:
+    """What is seen on the way: of the network before pruning, and of those after it."""
+
+    def __init__(self) -> None:
+        self._rows: list[Iteration] = []
+        self._scores: list[float] = []
+        self._seconds: list[float] = []
+        self._start = time.perf_counter()
+
+    def seconds(self) -> float:
+        """Return the time since the beginning, that before a path was left included."""
+        return time.perf_counter() - self._start
+
+    def note(self, score: float, row: Iteration, seconds: float) -> None:
+        """Note what a network gave."""
+        self._scores.append(score)
+        self._rows.append(row)
+        self._seconds.append(seconds)
+        self._start = min(self._start, time.perf_counter() - seconds)
+
+    def path(self, reductions: Sequence[float]) -> FoldPath:
+        """Return what is seen at each reduction."""
+        # Where a removed unit overshot more than one reduction, one network stands for all of them.
+        reached = np.array([row.reduction for row in self._rows])
+        found = [0, *(int(np.argmax(reached >= wanted - 1e-9)) or -1 for wanted in reductions)]
+
+        def at_points(values: Sequence[float]) -> NDArray[np.float64]:
+            given = np.append(np.asarray(values, dtype=np.float64), math.nan)
+            return given[[index if index >= 0 else len(values) for index in found]]
+
+        columns: dict[str, NDArray[np.float64]] = {
+            name: at_points([getattr(row, f"reduction_{name}") for row in self._rows]) for name in RESOURCES
+        }
+        return FoldPath(at_points(self._scores), columns, at_points(self._seconds))
 
 
 def _of_samples(value: Any, num_samples: int, chosen: NDArray[np.int64]) -> Any:
