@@ -50,7 +50,8 @@ def run(
         folder = out or Path("runs", experiment.name)
         if resume and is_finished(experiment, folder):
             output.line(f"Finished already: {folder}")
-            output.data({"folder": folder, **_results(folder)})
+            if as_json:
+                output.data({"folder": folder, **_results(folder)})
             return
         output.show(Text(f"prunekit {__version__} · {file}", style="bold"))
         listener = _TerminalListener(output.console, experiment) if output.is_for_people else Listener()
@@ -58,9 +59,10 @@ def run(
             result = run_experiment(experiment, folder, listener, resume=resume)
         except KeyboardInterrupt:
             if not as_json:
-                tell("Interrupted", "bold yellow", f"give --resume, with --out {folder}, to go on.")
+                tell("To go on", "bold yellow", "give the same command with --resume.")
             raise
-        output.data({"folder": folder, **_results(folder)})
+        if as_json:
+            output.data({"folder": folder, **_results(folder)})
         _print_result(output, result)
 
 

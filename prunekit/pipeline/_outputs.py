@@ -221,7 +221,7 @@ class OutputFolder:
         if "parquet" in formats:
             bare = table.copy()
             bare.attrs = {}  # which hold more than the format takes
-            bare.to_parquet(self.new(f"{name}.parquet", f"{what}, with the types of its columns"), index=index)
+            bare.to_parquet(self.new(f"{name}.parquet", f"{what}, typed"), index=index)
 
     def write_json(self, name: str, content: dict[str, Any], what: str) -> None:
         """
