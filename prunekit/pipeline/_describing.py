@@ -60,7 +60,7 @@ def describe(estimator: Any, own: Imports | None = None) -> dict[str, Any]:
     if net is not None:
         content["net"] = _net_section(net, own or Imports())
     if isinstance(model, Pipeline):
-        content["steps"] = {name: _step(step) for name, step in model.steps}
+        content["steps"] = {name: _unseeded(_step(step), content["seed"]) for name, step in model.steps}
     elif type(model) is TaylorPruner and net is not None:
         content["prune"] = _pruner_section(model)
     else:
@@ -235,6 +235,20 @@ def _step(step: Any) -> Any:
             fields = REGISTRY["step"][name].options.model_fields
             return {"name": name, **{key: getattr(step, key) for key in fields}, "path": str(step.path)}
     return describe_step(step)
+
+
+def _unseeded(said: Any, seed: Any) -> Any:
+    """Leave out random states that a file gives by its seed."""
+    if isinstance(said, list):
+        return [_unseeded(one, seed) for one in said]
+    if not isinstance(said, dict):
+        return said
+    is_step = "name" in said
+    return {
+        key: _unseeded(value, seed)
+        for key, value in said.items()
+        if not (is_step and key == "random_state" and value == seed)
+    }
 
 
 def _pruner_section(pruner: TaylorPruner) -> dict[str, Any]:

@@ -147,6 +147,9 @@ _SENTENCES: dict[str, Callable[[dict[str, Any]], str]] = {
         f"no step is about the net. Add one that is ({', '.join(ctx['known'])}), or leave the section out."
     ),
     "frozen_without_pruner": lambda ctx: "is for pruning. Add a step TaylorPruner, or leave 'frozen' out.",
+    "plots_of_nothing": lambda ctx: "show what pruning did. Add a step TaylorPruner, or leave them out.",
+    "no_classes": lambda ctx: f"'{ctx['got']}' is for classes, but the experiment is a regression. Leave it out.",
+    "no_net": lambda ctx: "is about a net, and the experiment has none. Leave it out.",
     "reserved_name": lambda ctx: f"a pipeline has a parameter named '{ctx['got']}'. Give the step another name.",
     "not_a_transformer": lambda ctx: (
         f"all steps but the last and exporters must transform data. Got '{ctx['got']}' before the last instead; move "

@@ -349,6 +349,23 @@ class Experiment(Section):
         return self
 
     @model_validator(mode="after")
+    def _check_outputs(self) -> Self:
+        """Check that there is what the outputs are about."""
+        outputs = self.outputs
+        for index, name in enumerate(outputs.plots):
+            at = ("outputs", "plots", index)
+            if not self._prunes:
+                raise key_error("plots_of_nothing", at[:2], name)
+            if name in outputs.plots[:index]:
+                raise key_error("duplicate_name", at, name)
+            if name == "confusion" and self.task == "regression":
+                raise key_error("no_classes", at, name)
+        for key in ("onnx", "program"):
+            if getattr(outputs, key) and self.net is None:
+                raise key_error("no_net", ("outputs", key), True)
+        return self
+
+    @model_validator(mode="after")
     def _check_task(self) -> Self:
         source = self.data.source
         if self.task in source.entry.tasks:
