@@ -196,7 +196,21 @@ CALLBACKS = {
     "shape": lambda: [InputShapeSetter(param_name="num_inputs")],
     "freezing": lambda: [Freezer("hidden.*", at=3)],
     "best so far": lambda: [Best()],
+    "nothing any more": lambda: [Forgetful()],
 }
+
+
+class Forgetful(Callback):
+    """Has a number that becomes None."""
+
+    def on_train_begin(self, net, **kwargs):
+        self.wait_ = 2
+
+    def on_epoch_end(self, net, **kwargs):
+        if self.wait_ is None:
+            net.optimizer_.param_groups[0]["lr"] *= 0.9
+        elif len(net.history) == self.wait_:
+            self.wait_ = None
 
 
 class Best(Callback):
@@ -541,6 +555,8 @@ def _change(*keys, to):
         _change("tensors", to=[]),
         _change("trainable", 0, to=[True]),
         _change("history", to=3),
+        _change("history", to=[]),
+        _change("callbacks", "valid_acc", "numbers", "best_score_", to="high"),
         _change("callbacks", to={}),
         _change("rng", "torch", to=torch.zeros(3)),
         _change("optimizers", 0, "param_groups", 0, "lr", to="fast"),

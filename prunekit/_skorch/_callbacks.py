@@ -81,6 +81,9 @@ def load_callback_states_(net: NeuralNet, states: Mapping[str, Mapping[str, Any]
     """
     for name, callback in net.callbacks_:
         state = states[name]
+        for key, number in state["numbers"].items():
+            if isinstance(own := getattr(callback, str(key), None), _NUMBERS) and not _are_alike(own, number):
+                raise TypeError(f"'{key}' of '{name}' must not be {type(number).__name__}")
         set_numbers_(callback, state["numbers"])
         if isinstance(callback, LRScheduler):
             schedule = callback.lr_scheduler_
@@ -181,11 +184,15 @@ def _merged(own: Any, kept: Any, where: str) -> Any:
         }
     if _holds_dicts(own) and _holds_dicts(kept):
         return [_merged(*pair, where) for pair in zip(own, kept, strict=True)]
-    if not _is_plain(own) or not _is_plain(kept) or (own is not None and _shape(own) != _shape(kept)):
+    if not _is_plain(own) or not _is_plain(kept) or not _are_alike(own, kept):
         raise TypeError(f"'{where}' must not be {type(kept).__name__}")
     return kept.to(own.device) if isinstance(own, Tensor) and isinstance(kept, Tensor) else kept
 
 
-def _shape(value: Any) -> type:
-    """Return what kind of a value it is; all numbers are of one kind."""
+def _are_alike(own: Any, kept: Any) -> bool:
+    """Return whether a value may stand in the place of another one; None may stand anywhere."""
+    return own is None or kept is None or _shape_of(own) == _shape_of(kept)
+
+
+def _shape_of(value: Any) -> type:
     return next((kind for kind in (str, list, tuple) if isinstance(value, kind)), float)

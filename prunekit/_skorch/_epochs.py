@@ -158,6 +158,8 @@ class EpochKeeper:
         done = state["epochs"]
         if not isinstance(done, int) or not 0 < done <= net.max_epochs:
             raise ValueError(f"{done!r} epochs of {net.max_epochs}")
+        if len(state["history"]) < done:
+            raise ValueError(f"a history of {len(state['history'])} epochs after {done}")
         for part, tensors, trainable in zip(_parts_of(net), state["tensors"], state["trainable"], strict=True):
             for parameter, flag in zip(part.parameters(), trainable, strict=True):
                 parameter.requires_grad_(bool(flag))
