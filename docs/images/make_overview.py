@@ -21,9 +21,9 @@ WIDTH_PX, HEIGHT_PX, SHARPNESS = 900, 360, 2
 class Keeper(Listener):
     """Keeps the pruner of a run."""
 
-    def on_measure(self, pruner):
+    def on_fitted(self, fitted):
         """Keep it."""
-        self.pruner = pruner
+        self.pruner = fitted.pruner
 
 
 def run_main_job():
