@@ -14,7 +14,7 @@ from skorch.dataset import ValidSplit
 from prunekit.exceptions import ParameterError
 from prunekit.pipeline._catalogue import describe_step
 from prunekit.pipeline._imports import Imports
-from prunekit.pipeline._own_code import unwrapped
+from prunekit.pipeline._own_code import named_parameters, unwrapped
 from prunekit.pipeline._own_options import can_be_said
 from prunekit.pipeline._pruning import PruneSection
 from prunekit.pipeline._samples import Task
@@ -338,7 +338,8 @@ def _chosen(kind: str, parameters: Mapping[str, Any], imports: Imports) -> dict[
         for key, value in parameters.items()
         if key.startswith(f"{kind}__")
     }
-    named = {key: value for key, value in options.items() if key not in _FROM_THE_DATA}
+    told = named_parameters(parameters[kind], **dict.fromkeys(_FROM_THE_DATA)) if kind == "module" else {}
+    named = {key: value for key, value in options.items() if key not in told}
     return {"name": _name_of(kind, parameters[kind], imports), **named}
 
 
