@@ -3,6 +3,7 @@
 Run:  PYTHONPATH=../network python main.py
 """
 
+import copy
 import json
 import logging
 from dataclasses import dataclass, field
@@ -155,11 +156,11 @@ def cut(net: ConvNet, keep: list[Tensor]) -> ConvNet:
     small = ConvNet([len(kept) for kept in keep])
     before = torch.arange(1)
     for (conv, bn), (new_conv, new_bn), kept in zip(pairs(net), pairs(small), keep, strict=True):
-        new_conv.weight.data = conv.weight.data[kept][:, before].clone()
+        new_conv.weight.data = conv.weight.data[kept][:, before].contiguous()  # as it is loaded
         for name in ("weight", "bias", "running_mean", "running_var"):
-            getattr(new_bn, name).data = getattr(bn, name).data[kept].clone()
+            getattr(new_bn, name).data = getattr(bn, name).data[kept]
         before = kept
-    small.linear.weight.data = net.linear.weight.data[:, before].clone()
+    small.linear.weight.data = net.linear.weight.data[:, before].contiguous()
     small.linear.bias.data = net.linear.bias.data.clone()
     return small
 
@@ -214,7 +215,8 @@ def main(cfg: Config) -> None:
         torch.set_rng_state(state["rng"])
     else:
         train(cfg, dense, training, cfg.train.max_epochs, "dense")
-        net, history, done = dense, [{"iteration": 0, "reduction": 0.0, "score": accuracy(dense, validation)}], 0
+        net, done = copy.deepcopy(dense), 0  # scoring changes the statistics of batch norm
+        history = [{"iteration": 0, "reduction": 0.0, "score": accuracy(dense, validation)}]
     total = sum(parameter.numel() for parameter in dense.parameters())
     stop_reason = "target_reduction"
     for iteration in range(done + 1, cfg.prune.n_iterations + 1):
