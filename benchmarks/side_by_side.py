@@ -11,6 +11,7 @@ import io
 import json
 import os
 import re
+import resource
 import subprocess
 import sys
 import tempfile
@@ -56,23 +57,30 @@ class Way:
         Files that a run takes from its own folder, where mistakes are made in them.
     commands : callable
         From the folder with these files, that of the output, and further arguments to the commands of a run.
-    resume : tuple of str or None
-        Further arguments to go on after a kill, with the command that was killed; None if nothing of the kind is
+    resume : callable
+        Gives further arguments to go on after a kill, with the command that was killed; None if nothing of the kind is
         offered.
     check : callable or None
         From the folder with these files to a command that checks the settings without running anything.
+    shorter : tuple of str
+        Arguments for a training of three epochs, and one after each step: mistakes do not need more.
     """
 
     title: str
     files: dict[str, tuple[Path, ...]]
     editable: tuple[Path, ...]
     commands: Callable[[Path, Path, tuple[str, ...]], list[list[str]]]
-    resume: tuple[str, ...] | None = None
+    resume: Callable[[], tuple[str, ...] | None]
     check: Callable[[Path], list[str]] | None = None
+    shorter: tuple[str, ...] = ()
 
 
 def _run_prunekit(folder: Path, out: Path, further: tuple[str, ...]) -> list[list[str]]:
     return [[*_PRUNEKIT, "run", str(folder / "digits.yaml"), "--out", str(out), *further]]
+
+
+def _set(*assignments: str) -> tuple[str, ...]:
+    return tuple(word for assignment in assignments for word in ("--set", assignment))
 
 
 def _check_prunekit(folder: Path) -> list[str]:
@@ -88,41 +96,46 @@ def _run_torch_pruning(folder: Path, out: Path, further: tuple[str, ...]) -> lis
     return [[*script, "--mode", mode] for mode in ("train", "prune")]
 
 
-def ways() -> dict[str, Way]:
-    """Return the ways that can be run here."""
-    pipeline = ROOT / "pipelines" / "digits.yaml"
-    hydra = (SCRIPTS / "hydra" / "conf" / "config.yaml", SCRIPTS / "hydra" / "main.py")
-    script = SCRIPTS / "torch_pruning" / "prune_digits.py"
-    return {
-        "prunekit": Way(
-            "prunekit", {"settings": (pipeline,)}, (pipeline,), _run_prunekit, _prunekit_resume(), _check_prunekit
-        ),
-        "hydra": Way(
-            "Hydra and a script",
-            {"settings": hydra[:1], "code": hydra[1:], "network": (NETWORK,)},
-            hydra,
-            _run_hydra,
-            ("resume=true",),
-        ),
-        "torch-pruning": Way(
-            "Torch-Pruning",
-            {"code": (script,), "network": (NETWORK,)},
-            (script,),
-            _run_torch_pruning,
-            (),
-        ),
-    }
-
-
-MATLAB = {"code": (SCRIPTS / "matlab" / "prune_digits.m",)}
-
-
 def _prunekit_resume() -> tuple[str, ...] | None:
     """Tell whether this version can go on with a run."""
-    text = subprocess.run(
-        [*_PRUNEKIT, "run", "--help"], cwd=ROOT, env=_environment(), capture_output=True, text=True, check=True
-    ).stdout
+    command = [*_PRUNEKIT, "run", "--help"]
+    text = subprocess.run(command, cwd=ROOT, env=_environment(), capture_output=True, text=True, check=True).stdout
     return ("--resume",) if "--resume" in text else None
+
+
+_PIPELINE = ROOT / "pipelines" / "digits.yaml"
+_SETTINGS, _MAIN = SCRIPTS / "hydra" / "conf" / "config.yaml", SCRIPTS / "hydra" / "main.py"
+_SCRIPT = SCRIPTS / "torch_pruning" / "prune_digits.py"
+WAYS = {
+    "prunekit": Way(
+        "prunekit",
+        {"settings": (_PIPELINE,)},
+        (_PIPELINE,),
+        _run_prunekit,
+        _prunekit_resume,
+        _check_prunekit,
+        _set("net.max_epochs=3", "prune.finetune_epochs=1", "prune.final_epochs=1"),
+    ),
+    "hydra": Way(
+        "Hydra and a script",
+        {"settings": (_SETTINGS,), "code": (_MAIN,), "network": (NETWORK,)},
+        (_SETTINGS, _MAIN),
+        _run_hydra,
+        lambda: ("resume=true",),
+        shorter=("train.max_epochs=3", "prune.finetune_epochs=1", "prune.final_epochs=1"),
+    ),
+    "torch-pruning": Way(
+        "Torch-Pruning",
+        {"code": (_SCRIPT,), "network": (NETWORK,)},
+        (_SCRIPT,),
+        _run_torch_pruning,
+        lambda: (),  # the mode that was killed is run again
+        shorter=("--total-epochs", "3", "--finetune-epochs", "1", "--final-epochs", "1"),
+    ),
+}
+"""Those that can be run here."""
+
+MATLAB = {"code": (SCRIPTS / "matlab" / "prune_digits.m",)}
 
 
 def _environment(hydra: Path | None = None) -> dict[str, str]:
@@ -178,7 +191,7 @@ class Outcome:
     code : int
         Exit code.
     seconds : float
-        All its commands together.
+        Processor time of all its commands together.
     output : str
         What it printed and logged.
     """
@@ -202,13 +215,19 @@ def run(
     way: Way, folder: Path, out: Path, further: tuple[str, ...] = (), *, hydra: Path | None, limit_s: float = 300.0
 ) -> Outcome:
     """Run all commands of a way, up to the first that fails."""
-    start, printed, code = time.perf_counter(), "", 0
+    start, printed, code = _cpu_seconds(), "", 0
     for command in way.commands(folder, out, further):
         code, said = _run_one(command, folder, hydra, limit_s)
         printed += said
         if code:
             break
-    return Outcome(code, time.perf_counter() - start, printed)
+    return Outcome(code, _cpu_seconds() - start, printed)
+
+
+def _cpu_seconds() -> float:
+    """Return the time that finished processes spent computing, which a busy machine stretches least."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def _run_one(command: list[str], folder: Path, hydra: Path | None, limit_s: float) -> tuple[int, str]:
@@ -261,21 +280,22 @@ def measure_runs(way: Way, folder: Path, hydra: Path | None) -> dict[str, Any]:
     """Run a way twice, then kill and resume it."""
     files = copied(way, folder / "files")
     outs = [folder / f"run{number}" for number in (1, 2)]
+    start = time.perf_counter()
     outcomes = [run(way, files, out, hydra=hydra) for out in outs]
+    seconds = (time.perf_counter() - start) / 2
     for outcome in outcomes:
         if outcome.code:
             raise RuntimeError(f"{way.title} failed:\n{outcome.output}")
     metrics = [metrics_of(out) for out in outs]
-    seconds = min(outcome.seconds for outcome in outcomes)
     return {
-        "seconds": seconds,
+        "cpu_seconds": min(outcome.seconds for outcome in outcomes),
         "metrics": metrics[0],
         "equal_weights": equal_weights(*outs),
         "equal_metrics": _without_times(metrics[0]) == _without_times(metrics[1]),
         "files": sorted(path.relative_to(outs[0]).as_posix() for path in outs[0].rglob("*") if path.is_file()),
         "kills": [
             measure_kill(way, files, outs[0], folder / f"killed{part:g}", part * seconds, hydra)
-            for part in ((0.5, 0.7, 0.9) if way.resume is not None else ())
+            for part in ((0.5, 0.7, 0.9) if way.resume() is not None else ())
         ],
     }
 
@@ -283,14 +303,14 @@ def measure_runs(way: Way, folder: Path, hydra: Path | None) -> dict[str, Any]:
 def measure_kill(way: Way, files: Path, whole: Path, out: Path, after_s: float, hydra: Path | None) -> dict[str, Any]:
     """Kill a run after some seconds, resume it and compare what comes out with an unbroken run."""
     start = time.perf_counter()
-    finished = 0
+    further, finished = way.resume() or (), 0
     for command in way.commands(files, out, ()):
         if _run_one(command, files, hydra, max(0.1, after_s - (time.perf_counter() - start)))[0]:
             break
         finished += 1
     killed_s = time.perf_counter() - start
     start, code, said = time.perf_counter(), 0, ""
-    for command in way.commands(files, out, way.resume or ())[finished:]:
+    for command in way.commands(files, out, further)[finished:]:
         code, said = _run_one(command, files, hydra, 300.0)
         if code:
             break
@@ -466,7 +486,7 @@ class Noticed:
     when : str
         One of the four.
     seconds : float
-        Until it was told, or until the run ended.
+        Processor time until it was told, or until the run ended.
     message : str
         Last line of what was told.
     ran : bool
@@ -483,7 +503,7 @@ class Noticed:
 
 
 _TRAINING = re.compile(r"epoch \d|in epoch \d")
-_TRAINED = re.compile(r"epoch 20(/| of )20|^train ", re.MULTILINE)
+_TRAINED = re.compile(r"epoch 3(/| of )3|^train ", re.MULTILINE)
 
 
 def when_noticed(outcome: Outcome) -> str:
@@ -495,12 +515,14 @@ def when_noticed(outcome: Outcome) -> str:
     return WHILE if _TRAINING.search(outcome.output) else BEFORE
 
 
+_TRAILERS = ("Set the environment variable HYDRA_FULL_ERROR", "full_key", "object_type", "reference_type")
+"""What Hydra writes below its messages."""
+
+
 def last_line(output: str) -> str:
     """Return the last line that says something."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
-    told = [
-        line for line in lines if not line.startswith(("Set the environment variable HYDRA_FULL_ERROR", "full_key"))
-    ]
+    told = [line for line in lines if not line.startswith(_TRAILERS)]
     return told[-1] if told else ""
 
 
@@ -517,7 +539,7 @@ def measure_mistake(mistake: Mistake, name: str, way: Way, folder: Path, hydra: 
     out = folder / "out"
     mistake.prepare(out)
     checked = None if way.check is None else bool(_run_one(way.check(files), files, hydra, 120.0)[0])
-    outcome = run(way, files, out, edit.further, hydra=hydra, limit_s=120.0)
+    outcome = run(way, files, out, (*way.shorter, *edit.further), hydra=hydra)
     message = last_line(outcome.output) if outcome.code else ""
     shown = message.replace(f"{files}{os.sep}", "").replace(f"{folder}{os.sep}", "")
     return Noticed(when_noticed(outcome), outcome.seconds, shown, (files / "ran").exists(), checked)
@@ -549,7 +571,7 @@ def _lines_table(found: dict[str, Any]) -> str:
 
 
 def _results_table(found: dict[str, Any], titles: dict[str, str]) -> str:
-    rows = [["", "test accuracy", "parameters", "multiply-adds", "bytes of the file", "ms, batch of 32", "seconds"]]
+    rows = [["", "test accuracy", "parameters", "multiply-adds", "bytes of the file", "ms, batch of 32"]]
     for name, title in titles.items():
         own = found["ways"][name]
         dense, pruned = own["metrics"]["dense"], own["metrics"]["pruned"]
@@ -557,21 +579,19 @@ def _results_table(found: dict[str, Any], titles: dict[str, str]) -> str:
             f"{100 * dense['test_accuracy']:.2f} → {100 * pruned['test_accuracy']:.2f} %",
             *(f"{dense[key]:,} → {pruned[key]:,}" for key in ("params", "macs", "file_bytes")),
             f"{dense['latency_ms']['32']:.2f} → {pruned['latency_ms']['32']:.2f}",
-            f"{own['seconds']:.0f}",
         ]
         rows.append([title, *cells])
     return _table(rows)
 
 
 def _runs_table(found: dict[str, Any], titles: dict[str, str]) -> str:
-    rows = [["", "same seed, same weights", "same metrics", "killed and resumed", "seconds after the kill"]]
+    rows = [["", "same seed, same weights", "same metrics", "killed and resumed"]]
     for name, title in titles.items():
         own = found["ways"][name]
         kills = own["kills"]
         equal = sum(kill["equal_weights"] for kill in kills)
         resumed = f"same weights {equal} of {len(kills)} times" if kills else "not offered"
-        seconds = ", ".join(f"{kill['resumed_s']:.0f}" for kill in kills)
-        rows.append([title, _yes(own["equal_weights"]), _yes(own["equal_metrics"]), resumed, seconds])
+        rows.append([title, _yes(own["equal_weights"]), _yes(own["equal_metrics"]), resumed])
     return _table(rows)
 
 
@@ -594,6 +614,8 @@ def _counts_table(found: dict[str, Any], titles: dict[str, str]) -> str:
     for when in (BEFORE, WHILE, AFTER, NEVER):
         own = [sum(one.get(name, {}).get("when") == when for one in found["mistakes"].values()) for name in titles]
         rows.append([when, *map(str, own)])
+    checked = [[one.get(name, {}).get("checked") for one in found["mistakes"].values()] for name in titles]
+    rows.append(["by a check alone", *(str(own.count(True)) if any(own) else "no such check" for own in checked)])
     rows.append(
         ["no such place", *(str(sum(name not in one for one in found["mistakes"].values())) for name in titles)]
     )
@@ -647,37 +669,42 @@ def page(found: dict[str, Any]) -> str:
 # ---------------------------------------------------------------- command line
 
 
-def measure(hydra: Path | None, parts: list[str]) -> dict[str, Any]:
-    """Measure what is asked for, and keep the rest as it was."""
+def measure(hydra: Path | None, parts: list[str], names: list[str]) -> None:
+    """Measure what is asked for, and keep the rest as it was; what is done is written at once."""
     found: dict[str, Any] = json.loads(TARGET.read_text(encoding="utf-8")) if TARGET.exists() else {}
-    found.setdefault("ways", {})
     found["matlab"] = {"title": "MATLAB, not run", "lines": count_all(MATLAB)}
-    for name, way in ways().items():
-        own = found["ways"].setdefault(name, {})
+    known = found.setdefault("mistakes", {})
+    found["mistakes"] = {mistake.title: known.get(mistake.title, {}) for mistake in MISTAKES}
+    for name in names:
+        way = WAYS[name]
+        own = found.setdefault("ways", {}).setdefault(name, {})
         own |= {"title": way.title, "lines": count_all(way.files)}
         if "runs" in parts:
             with tempfile.TemporaryDirectory() as folder:
                 own |= measure_runs(way, Path(folder), hydra)
-            print(name, {key: own[key] for key in ("seconds", "equal_weights", "equal_metrics", "kills")}, flush=True)
-    if "mistakes" in parts:
-        found["mistakes"] = {mistake.title: _measure_everywhere(mistake, hydra) for mistake in MISTAKES}
-    return found
-
-
-def _measure_everywhere(mistake: Mistake, hydra: Path | None) -> dict[str, Any]:
-    noticed = {}
-    for name, way in ways().items():
-        if name in mistake.edits:
+            print(
+                name, {key: own[key] for key in ("cpu_seconds", "equal_weights", "equal_metrics", "kills")}, flush=True
+            )
+            _write(found)
+        for mistake in MISTAKES if "mistakes" in parts else ():
+            if name not in mistake.edits:
+                continue
             with tempfile.TemporaryDirectory() as folder:
-                noticed[name] = asdict(measure_mistake(mistake, name, way, Path(folder), hydra))
-            print(mistake.title, name, noticed[name], flush=True)
-    return noticed
+                noticed = asdict(measure_mistake(mistake, name, way, Path(folder), hydra))
+            print(mistake.title, name, noticed, flush=True)
+            found["mistakes"][mistake.title][name] = noticed
+            _write(found)
+
+
+def _write(found: dict[str, Any]) -> None:
+    TARGET.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def main() -> None:
     """Measure, and write tables and pages."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--hydra", type=Path, help="folder that hydra-core and omegaconf were installed to")
+    parser.add_argument("--way", nargs="+", choices=WAYS, default=list(WAYS))
     parser.add_argument("--part", nargs="+", choices=("runs", "mistakes"), default=["runs", "mistakes"])
     parser.add_argument("--render", action="store_true", help="only write the tables again")
     options = parser.parse_args()
@@ -687,8 +714,7 @@ def main() -> None:
     if not options.render:
         if options.hydra is None and importlib.util.find_spec("hydra") is None:
             sys.exit("Hydra is not installed. Try: pip install --target DIR hydra-core, and give --hydra DIR.")
-        found = measure(options.hydra and options.hydra.resolve(), options.part)
-        TARGET.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        measure(options.hydra and options.hydra.resolve(), options.part, options.way)
         describe_part(TARGET, "machine", _PACKAGES)
     found = json.loads(TARGET.read_text(encoding="utf-8"))
     (RESULTS / "side_by_side.md").write_text(page(found), encoding="utf-8")

@@ -35,12 +35,14 @@ def test_the_page_shows_every_file():
     shown = re.findall(r"^```\{literalinclude\} (.*)$", PAGE.read_text(encoding="utf-8"), flags=re.MULTILINE)
     files = {(PAGE.parent / path).resolve() for path in shown}
     assert all(path.is_file() for path in files)
-    sources = {path for path in (ROOT / "benchmarks" / "side_by_side").rglob("*.*") if path.suffix in {".py", ".yaml", ".m"}}
+    sources = {
+        path for path in (ROOT / "benchmarks" / "side_by_side").rglob("*.*") if path.suffix in {".py", ".yaml", ".m"}
+    }
     assert files == sources | {ROOT / "pipelines" / "digits.yaml"}
 
 
 def test_lines_are_counted_anew(found):
-    for name, way in side_by_side.ways().items():
+    for name, way in side_by_side.WAYS.items():
         assert found["ways"][name]["lines"] == side_by_side.count_all(way.files)
     assert found["matlab"]["lines"] == side_by_side.count_all(side_by_side.MATLAB)
 
@@ -68,12 +70,13 @@ def test_a_script_compiles(script, tmp_path):
         ("hydra", "hydra", ("train.max_epochs=1", "prune.n_iterations=1", "prune.finetune_epochs=1",
                             "prune.final_epochs=0", "prune.max_score_drop=1", "prune.target_reduction=0.5")),
         ("torch-pruning", "torch_pruning", ("--total-epochs", "1", "--pruning-steps", "1", "--finetune-epochs", "1",
-                                            "--final-epochs", "0", "--max-score-drop", "1", "--target-reduction", "0.5")),
+                                            "--final-epochs", "0", "--max-score-drop", "1",
+                                            "--target-reduction", "0.5")),
     ],
 )  # fmt: skip
 def test_a_script_runs(name, package, further, tmp_path):
     pytest.importorskip(package)
-    way = side_by_side.ways()[name]
+    way = side_by_side.WAYS[name]
     outcome = side_by_side.run(
         way, side_by_side.copied(way, tmp_path / "files"), tmp_path / "out", further, hydra=None, limit_s=300.0
     )
