@@ -139,7 +139,8 @@ MATLAB = {"code": (SCRIPTS / "matlab" / "prune_digits.m",)}
 
 
 def _environment(hydra: Path | None = None) -> dict[str, str]:
-    folders = [ROOT, NETWORK.parent, *([hydra] if hydra else [])]
+    known = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
+    folders = [ROOT, NETWORK.parent, *([hydra] if hydra else []), *map(os.path.abspath, known)]
     return {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(map(str, folders)),
@@ -571,14 +572,13 @@ def _lines_table(found: dict[str, Any]) -> str:
 
 
 def _results_table(found: dict[str, Any], titles: dict[str, str]) -> str:
-    rows = [["", "test accuracy", "parameters", "multiply-adds", "bytes of the file", "ms, batch of 32"]]
+    rows = [["", "test accuracy", "parameters", "multiply-adds", "bytes of the file"]]
     for name, title in titles.items():
         own = found["ways"][name]
         dense, pruned = own["metrics"]["dense"], own["metrics"]["pruned"]
         cells = [
             f"{100 * dense['test_accuracy']:.2f} → {100 * pruned['test_accuracy']:.2f} %",
             *(f"{dense[key]:,} → {pruned[key]:,}" for key in ("params", "macs", "file_bytes")),
-            f"{dense['latency_ms']['32']:.2f} → {pruned['latency_ms']['32']:.2f}",
         ]
         rows.append([title, *cells])
     return _table(rows)
