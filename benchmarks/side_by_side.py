@@ -615,7 +615,9 @@ def _counts_table(found: dict[str, Any], titles: dict[str, str]) -> str:
         own = [sum(one.get(name, {}).get("when") == when for one in found["mistakes"].values()) for name in titles]
         rows.append([when, *map(str, own)])
     checked = [[one.get(name, {}).get("checked") for one in found["mistakes"].values()] for name in titles]
-    rows.append(["by a check alone", *(str(own.count(True)) if any(own) else "no such check" for own in checked)])
+    rows.append(
+        ["by a check without a run", *(str(own.count(True)) if any(own) else "no such check" for own in checked)]
+    )
     rows.append(
         ["no such place", *(str(sum(name not in one for one in found["mistakes"].values())) for name in titles)]
     )
