@@ -71,7 +71,7 @@ def kill_and_resume(file: str, kills: int, rng: random.Random, folder: Path) -> 
         )
         resumed = time.perf_counter() - start
         moments.append({"after": after, "kept": found, "resumed_seconds": resumed, "alike": alike})
-        print(f"{file}: killed after {after:.1f} of {seconds:.1f} s ({found}), alike: {alike}")  # noqa: T201
+        print(f"{file}: killed after {after:.1f} of {seconds:.1f} s ({found}), alike: {alike}")
     return {"seconds": seconds, "moments": moments}
 
 

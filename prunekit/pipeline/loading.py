@@ -150,6 +150,9 @@ _SENTENCES: dict[str, Callable[[dict[str, Any]], str]] = {
     "plots_of_nothing": lambda ctx: "show what pruning did. Add a step TaylorPruner, or leave them out.",
     "no_classes": lambda ctx: f"'{ctx['got']}' is for classes, but the experiment is a regression. Leave it out.",
     "no_net": lambda ctx: "is about a net, and the experiment has none. Leave it out.",
+    "drop_in_points": lambda ctx: (
+        f"must be less than 1, for it is a fraction of the accuracy: 0.01 is one point. Got {shown(ctx['got'])} instead."
+    ),
     "reserved_name": lambda ctx: f"a pipeline has a parameter named '{ctx['got']}'. Give the step another name.",
     "not_a_transformer": lambda ctx: (
         f"all steps but the last and exporters must transform data. Got '{ctx['got']}' before the last instead; move "

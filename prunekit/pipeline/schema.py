@@ -379,6 +379,20 @@ class Experiment(Section):
         raise self.net._wrong_task(source, ("data", "source"), fix)
 
     @model_validator(mode="after")
+    def _check_drop(self) -> Self:
+        """Refuse a drop in points: an accuracy lies between 0 and 1, so that such a threshold would never hold."""
+        section = self.pruner
+        if section is None or self.task == "regression" or section.scoring is not None:
+            return self
+        if section.max_score_drop is not None and section.max_score_drop >= 1:
+            at: tuple[str, ...] = ("prune",)
+            if self.steps is not None:
+                name, step = self._last_step
+                at = ("steps", name, "estimator") if isinstance(step.options, PathSection) else ("steps", name)
+            raise key_error("drop_in_points", (*at, "max_score_drop"), section.max_score_drop)
+        return self
+
+    @model_validator(mode="after")
     def _check_search(self, info: ValidationInfo) -> Self:
         """Check every candidate by the section that it is for."""
         if self.search is None:

@@ -167,6 +167,8 @@ CASES = [
     # prune, outputs
     ("target_reduction: 0.5", "target_reduction: 50%",
      "line 15, prune.target_reduction: must be a number. Got '50%' instead."),
+    ("target_reduction: 0.5", "max_score_drop: 1", "line 15, prune.max_score_drop: must be less than 1, for it is a "
+     "fraction of the accuracy: 0.01 is one point. Got 1 instead."),
     ("target_reduction: 0.5", "max_score_drop: -0.1", "line 15, prune.max_score_drop: must be at least 0. "
      "Got -0.1 instead."),
     ("target_reduction: 0.5", "include: stages", "line 15, prune.include: must be a list. Got 'stages' instead."),

@@ -196,6 +196,8 @@ def message(path):
          "the section out."),
         ("{scale: StandardScalar, prune: TaylorPruner}",
          "line 6, steps.scale: there is no step named 'StandardScalar'. Did you mean 'StandardScaler'?"),
+        ("{prune: {name: TaylorPrunerCV, estimator: {max_score_drop: 1}}}",
+         "line 6, steps.prune.estimator.max_score_drop: must be less than 1, for it is a fraction of the accuracy"),
         ("{prune: {name: TaylorPruner, target_reduction: 2}}",
          "line 6, steps.prune.target_reduction: must be less than 1. Got 2 instead."),
         ("{prune: {name: TaylorPrunerCV, estimator: {stepp: 1}}}",
