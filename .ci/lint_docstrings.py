@@ -43,6 +43,8 @@ def public_names() -> Iterator[str]:
                 yield f"{module.__name__}.{name}"
             if inspect.isclass(item):
                 for member, value in vars(item).items():
+                    if member == "model_post_init":  # pydantic adds it to a model with private attributes
+                        continue
                     if not member.startswith("_") and (inspect.isroutine(value) or isinstance(value, property)):
                         yield f"{module.__name__}.{name}.{member}"
 

@@ -151,7 +151,7 @@ _SENTENCES: dict[str, Callable[[dict[str, Any]], str]] = {
     "no_classes": lambda ctx: f"'{ctx['got']}' is for classes, but the experiment is a regression. Leave it out.",
     "no_net": lambda ctx: "is about a net, and the experiment has none. Leave it out.",
     "drop_in_points": lambda ctx: (
-        f"must be less than 1, for it is a fraction of the accuracy: 0.01 is one point. Got {shown(ctx['got'])} instead."
+        f"must be less than 1, for it is a fraction of the accuracy: 0.01 is one point. Got {ctx['got']} instead."
     ),
     "reserved_name": lambda ctx: f"a pipeline has a parameter named '{ctx['got']}'. Give the step another name.",
     "not_a_transformer": lambda ctx: (

@@ -213,7 +213,7 @@ class Experiment(Section):
     net : NetSection
         The dense network; only steps without it need none.
     prune : PruneSection
-        How it is pruned. In its place:
+        How it is pruned. ``steps`` can stand in its place.
     steps : dict of str to (str or mapping)
         The steps of a pipeline by their names, in order: transformers, then the net, a pruner or another estimator,
         then exporters.
@@ -389,7 +389,7 @@ class Experiment(Section):
             if self.steps is not None:
                 name, step = self._last_step
                 at = ("steps", name, "estimator") if isinstance(step.options, PathSection) else ("steps", name)
-            raise key_error("drop_in_points", (*at, "max_score_drop"), section.max_score_drop)
+            raise key_error("drop_in_points", (*at, "max_score_drop"), f"{section.max_score_drop:g}")
         return self
 
     @model_validator(mode="after")
