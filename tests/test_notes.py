@@ -107,7 +107,11 @@ def test_one_entry_of_a_large_array_is_seen_where_it_has_to_be():
     assert note(array, strict=True) != before
 
 
-@pytest.mark.parametrize("opaque", [iter([1]), itertools.count(), (one for one in "ab"), io.BytesIO()], ids=repr)
+@pytest.mark.parametrize(
+    "opaque",
+    [iter([1]), itertools.count(), (one for one in "ab"), io.BytesIO()],
+    ids=["iterator", "count", "generator", "file"],
+)
 def test_what_cannot_be_looked_into(opaque):
     with pytest.raises(OpaqueError):
         note([opaque])

@@ -93,6 +93,10 @@ def dotted(key_path: KeyPath) -> str:
     return text.removeprefix(".")
 
 
+MOST_KNOWN = 60
+"""How many names are told where none comes near."""
+
+
 def near_match(got: object, known: Sequence[str]) -> str:
     """
     Return a sentence with the names that come near, or with all names if none does.
@@ -118,6 +122,8 @@ def near_match(got: object, known: Sequence[str]) -> str:
         # A second name is worth telling only if it comes about as near.
         near = [name for name, ratio in likeness.items() if ratio > best - 0.05 and (best < 1 or ratio == 1)]
         return f"Did you mean {either(near)}?"
+    if len(known) > MOST_KNOWN:
+        return f"Known: {', '.join(known[:MOST_KNOWN])}, and {len(known) - MOST_KNOWN} more that 'prunekit list' has."
     return f"Known: {', '.join(known)}."
 
 

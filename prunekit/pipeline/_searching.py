@@ -79,8 +79,7 @@ class Splitter(Section):
     def _check_options(self) -> Self:
         if self.name not in SPLITTERS:
             raise key_error(UNKNOWN_NAME, "name", self.name, kind="splitter", known=list(SPLITTERS))
-        known = inspect.signature(SPLITTERS[self.name]).parameters
-        names = [key for key in type(self).model_fields if key in known]
+        names = splitter_options(self.name)
         for key in ("n_repeats", "test_size"):
             if key not in names and getattr(self, key) is not None:
                 raise key_error(UNKNOWN_KEY, key, getattr(self, key), known=["name", *names])
@@ -104,10 +103,28 @@ class Splitter(Section):
         """
         kind = SPLITTERS[self.name]
         known = inspect.signature(kind).parameters
-        given = {key: value for key in type(self).model_fields if (value := getattr(self, key)) is not None}
+        given = {key: value for key in splitter_options(self.name) if (value := getattr(self, key)) is not None}
         drawn = {"shuffle": True, "random_state": seed} if "shuffle" in known else {"random_state": seed}
         options = {**given, **drawn}
         return kind(**{key: value for key, value in options.items() if key in known})
+
+
+def splitter_options(name: str) -> list[str]:
+    """
+    Return the options of a splitter.
+
+    Parameters
+    ----------
+    name : str
+        A key of `SPLITTERS`.
+
+    Returns
+    -------
+    list of str
+        Names; a fraction to be scored on is an option of those that draw it.
+    """
+    known = inspect.signature(SPLITTERS[name]).parameters
+    return [key for key in Splitter.model_fields if key in known and (key != "test_size" or "random_state" in known)]
 
 
 class RefitRule(Section):

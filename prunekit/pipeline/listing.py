@@ -2,16 +2,21 @@
 
 from dataclasses import dataclass
 
+from sklearn.metrics import get_scorer_names
+
 from prunekit.exceptions import ParameterError
 from prunekit.importance import CRITERIA
 from prunekit.pipeline._entry import Entry
 from prunekit.pipeline._problems import near_match
+from prunekit.pipeline._scoring import SIZE_SCORERS
+from prunekit.pipeline._searching import SPLITTERS, splitter_options
 from prunekit.pipeline.registry import REGISTRY
 
 __all__ = ["KINDS", "Named", "registered_names"]
 
-KINDS = (*REGISTRY, "importance")
-"""Kinds of names: those of the registry, and the criteria of importance, which `prune` calls ``criterion``."""
+KINDS = (*REGISTRY, "importance", "scorer", "splitter")
+"""Kinds of names: those of the registry; criteria of importance, which `prune` calls ``criterion``; scorers and
+splitters of searches."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,12 @@ def registered_names(kind: str | None = None) -> list[Named]:
         for name, entry in entries.items()
     ]
     names += [Named("importance", name, _first_line(criterion)) for name, criterion in CRITERIA.items()]
+    names += [Named("scorer", name, "scikit-learn's") for name in get_scorer_names()]
+    names += [Named("scorer", name, _first_line(type(scorer))) for name, scorer in SIZE_SCORERS.items()]
+    names += [
+        Named("splitter", name, _first_line(splitter), tuple(splitter_options(name)))
+        for name, splitter in SPLITTERS.items()
+    ]
     return [named for named in names if kind in (None, named.kind)]
 
 

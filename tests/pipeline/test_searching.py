@@ -12,6 +12,7 @@ from sklearn.model_selection import GridSearchCV, RandomizedSearchCV, Stratified
 from prunekit.exceptions import ParameterError
 from prunekit.pipeline import Listener, dump_pipeline, load_experiment, load_pipeline, run_experiment
 from prunekit.pipeline._describing import check_same
+from prunekit.pipeline._searching import SPLITTERS, Splitter, describe_folds
 from prunekit.pipeline.reports import report_run
 
 GRID = Path(__file__).parents[2] / "pipelines" / "grid.yaml"
@@ -110,3 +111,65 @@ def test_searches_that_no_file_can_say(parameters, expected):
     file = load_pipeline(GRID)
     with pytest.raises(ParameterError, match=expected):
         dump_pipeline(file.estimator.set_params(**parameters), file.experiment.data, name="x")
+
+
+@pytest.mark.parametrize("name", SPLITTERS)
+def test_splitters(name):
+    options = {"n_splits": 2, **({"n_repeats": 2} if "Repeated" in name else {})}
+    options |= {"test_size": 0.25} if "Shuffle" in name else {}
+    splitter = Splitter(name=name, **options)
+    X, y = np.zeros((40, 1)), np.arange(40) % 2
+    first, again = (list(splitter.make(3).split(X, y)) for _ in range(2))
+    assert len(first) == 2 * options.get("n_repeats", 1)
+    for one, other in zip(first, again, strict=True):
+        assert np.array_equal(one[0], other[0])
+    said = describe_folds(splitter.make(3), "classification")
+    assert said == (2 if name == "StratifiedKFold" else {"name": name, **options})
+
+
+HALVING = (
+    "search={name: HalvingRandomSearchCV, cv: 2, n_candidates: 4, factor: 2, min_resources: 40, "
+    "param_distributions: {target_reduction: [0.2, 0.3, 0.4], estimator__lr: [0.01, 0.02]}}"
+)
+
+
+def test_halving(tmp_path):
+    experiment = load_experiment(GRID, [*SMALL[:1], SMALL[2], HALVING])
+    first, again = (run_experiment(experiment, tmp_path / name) for name in ("first", "again"))
+    table = pd.read_csv(first.folder / "search.csv")
+    assert list(table["n_resources"].unique()) == sorted(table["n_resources"].unique(), reverse=True)
+    assert table["n_resources"].min() == 40
+    assert (first.folder / "search.csv").read_text() == (again.folder / "search.csv").read_text()
+    file = load_pipeline(GRID, [*SMALL[:1], SMALL[2], HALVING])
+    text = dump_pipeline(file.estimator, file.experiment.data, name="grid", path=tmp_path / "dumped.yaml")
+    assert "HalvingRandomSearchCV" in text
+    check_same(file.estimator, load_pipeline(tmp_path / "dumped.yaml").estimator)
+
+
+def test_resource_that_is_a_parameter(tmp_path):
+    search = (
+        "search={name: HalvingGridSearchCV, cv: 2, factor: 2, resource: estimator__max_epochs, min_resources: 2, "
+        "max_resources: 4, param_grid: {target_reduction: [0.2, 0.3]}}"
+    )
+    result = run_experiment(load_experiment(GRID, [*SMALL[:1], SMALL[2], search]), tmp_path / "out")
+    best = load_experiment(result.folder / "best.yaml")
+    assert best.net.max_epochs == 4
+    assert json.loads((result.folder / "metrics.json").read_text())["best_params"]["estimator__max_epochs"] == 4
+
+
+def test_several_scorers_and_a_rule(tmp_path):
+    search = (
+        "search={name: GridSearchCV, cv: 2, scoring: {score: accuracy, reduction: reduction_scorer}, "
+        "refit: {name: smallest_within, tolerance: 1.0}, param_grid: {target_reduction: [0.2, 0.5, 0.3]}}"
+    )
+    experiment = load_experiment(GRID, [*SMALL[:1], SMALL[2], search])
+    result = run_experiment(experiment, tmp_path / "out")
+    assert load_experiment(result.folder / "best.yaml").prune.target_reduction == 0.5
+    table = pd.read_csv(result.folder / "search.csv")
+    assert table["param_target_reduction"][0] == 0.5
+    assert {"mean_test_score", "mean_test_reduction"} <= set(table.columns)
+    file = load_pipeline(GRID, [*SMALL[:1], SMALL[2], search])
+    dump_pipeline(file.estimator, file.experiment.data, name="grid", path=tmp_path / "dumped.yaml")
+    again = load_pipeline(tmp_path / "dumped.yaml")
+    check_same(file.estimator, again.estimator)
+    assert again.experiment.search == file.experiment.search

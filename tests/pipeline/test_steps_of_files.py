@@ -237,6 +237,11 @@ def test_mistakes(write, steps, expected):
          "line 7, search.scoring.a: there is no scorer named 'acuracy'. Did you mean 'accuracy'?"),
         ("search: {name: GridSearchCV, cv: {name: KFold, test_size: 0.2}, param_grid: {prune__step: [cubic]}}\n",
          "line 7, search.cv.test_size: unknown key. Known: name, n_splits."),
+        ("search: {name: GridSearchCV, cv: {name: TimeSeriesSplit, test_size: 0.2}, "
+         "param_grid: {prune__step: [cubic]}}\n",
+         "line 7, search.cv.test_size: unknown key. Known: name, n_splits."),
+        ("search: {name: GridSearchCV, cv: {name: KFold, n_splits: 1}, param_grid: {prune__step: [cubic]}}\n",
+         "line 7, search.cv.n_splits: must be at least 2. Got 1 instead."),
     ],
 )  # fmt: skip
 def test_mistakes_beside_steps(write, more, expected):
