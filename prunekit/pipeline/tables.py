@@ -14,6 +14,7 @@ from prunekit.pipeline._results import Comparison
 __all__ = ["comparison_table", "frozen_note", "layer_table"]
 
 _MAX_NAMES = 4
+_TYPE_WIDTH = 18
 
 
 def layer_table(layers: pd.DataFrame) -> Table:
@@ -32,7 +33,8 @@ def layer_table(layers: pd.DataFrame) -> Table:
     """
     table = new_table("Layers with parameters")
     table.add_column("layer", overflow="fold")
-    table.add_column("type", no_wrap=True)
+    # Names are folded, not cut; so a long name of a class may not take their place.
+    table.add_column("type", no_wrap=True, max_width=_TYPE_WIDTH)
     for heading in ("output", "filters", "params", "change", "MACs"):
         table.add_column(heading, justify="right", no_wrap=True)
     for row in layers[layers["num_learnables"] > 0].to_dict("records"):

@@ -457,7 +457,7 @@ def test_installed_packages_cannot_be_shadowed(tmp_path):
         ("max_epochs: 1", "callbacks: [ownlab.nets.Counter, ownlab.nets.Counter]", "line 6, net.callbacks[1]: "
          "'ownlab.nets.Counter' stands in the list twice. Keep one of them."),
         ("compute:", "search: {name: ownlab.nets.Tower}\ncompute:", "line 8, search.name: there is no search named "
-         "'ownlab.nets.Tower'. Known: GridSearchCV, RandomizedSearchCV."),
+         "'ownlab.nets.Tower'. Known: GridSearchCV, RandomizedSearchCV, HalvingGridSearchCV, HalvingRandomSearchCV."),
         # options
         ("ownlab.nets.Tower", "{name: ownlab.nets.Tower, witdh: 3}",
          "line 5, net.module.witdh: unknown key. Did you mean 'width'?"),

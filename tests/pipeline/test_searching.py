@@ -134,13 +134,13 @@ HALVING = (
 
 
 def test_halving(tmp_path):
-    experiment = load_experiment(GRID, [*SMALL[:1], SMALL[2], HALVING])
+    experiment = load_experiment(GRID, [*SMALL[:1], SMALL[2], HALVING, "data.source=breast_cancer"])
     first, again = (run_experiment(experiment, tmp_path / name) for name in ("first", "again"))
     table = pd.read_csv(first.folder / "search.csv")
     assert list(table["n_resources"].unique()) == sorted(table["n_resources"].unique(), reverse=True)
     assert table["n_resources"].min() == 40
     assert (first.folder / "search.csv").read_text() == (again.folder / "search.csv").read_text()
-    file = load_pipeline(GRID, [*SMALL[:1], SMALL[2], HALVING])
+    file = load_pipeline(GRID, [*SMALL[:1], SMALL[2], HALVING, "data.source=breast_cancer"])
     text = dump_pipeline(file.estimator, file.experiment.data, name="grid", path=tmp_path / "dumped.yaml")
     assert "HalvingRandomSearchCV" in text
     check_same(file.estimator, load_pipeline(tmp_path / "dumped.yaml").estimator)
