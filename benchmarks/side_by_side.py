@@ -35,6 +35,9 @@ _PRUNEKIT = (sys.executable, "-c", "from prunekit.cli import app; app()")
 """The command, from this folder."""
 _PACKAGES = ("torch", "torch-pruning", "scikit-learn", "skorch", "numpy", "hydra-core", "omegaconf")
 
+PARTS = ("runs", "seeds", "mistakes")
+SEEDS = (0, 1, 2, 3)
+
 BEFORE, WHILE, AFTER, NEVER = "before training", "while training", "after training", "never"
 """When a mistake is noticed."""
 
@@ -60,6 +63,8 @@ class Way:
     resume : callable
         Gives further arguments to go on after a kill, with the command that was killed; None if nothing of the kind is
         offered.
+    seeded : callable
+        From a seed to further arguments.
     check : callable or None
         From the folder with these files to a command that checks the settings without running anything.
     shorter : tuple of str
@@ -71,6 +76,7 @@ class Way:
     editable: tuple[Path, ...]
     commands: Callable[[Path, Path, tuple[str, ...]], list[list[str]]]
     resume: Callable[[], tuple[str, ...] | None]
+    seeded: Callable[[int], tuple[str, ...]]
     check: Callable[[Path], list[str]] | None = None
     shorter: tuple[str, ...] = ()
 
@@ -113,6 +119,7 @@ WAYS = {
         (_PIPELINE,),
         _run_prunekit,
         _prunekit_resume,
+        lambda seed: ("--set", f"seed={seed}"),
         _check_prunekit,
         _set("net.max_epochs=3", "prune.finetune_epochs=1", "prune.final_epochs=1"),
     ),
@@ -122,6 +129,7 @@ WAYS = {
         (_SETTINGS, _MAIN),
         _run_hydra,
         lambda: ("resume=true",),
+        lambda seed: (f"seed={seed}",),
         shorter=("train.max_epochs=3", "prune.finetune_epochs=1", "prune.final_epochs=1"),
     ),
     "torch-pruning": Way(
@@ -130,6 +138,7 @@ WAYS = {
         (_SCRIPT,),
         _run_torch_pruning,
         lambda: (),  # the mode that was killed is run again
+        lambda seed: ("--seed", str(seed)),
         shorter=("--total-epochs", "3", "--finetune-epochs", "1", "--final-epochs", "1"),
     ),
 }
@@ -299,6 +308,19 @@ def measure_runs(way: Way, folder: Path, hydra: Path | None) -> dict[str, Any]:
             for part in ((0.5, 0.7, 0.9) if way.resume() is not None else ())
         ],
     }
+
+
+def measure_seeds(way: Way, folder: Path, hydra: Path | None) -> dict[str, Any]:
+    """Run a way with several seeds, which divide the data as well; return what it measured with each."""
+    files = copied(way, folder / "files")
+    found = {}
+    for seed in SEEDS:
+        out = folder / f"seed{seed}"
+        outcome = run(way, files, out, way.seeded(seed), hydra=hydra)
+        if outcome.code:
+            raise RuntimeError(f"{way.title} failed:\n{outcome.output}")
+        found[str(seed)] = metrics_of(out)
+    return found
 
 
 def measure_kill(way: Way, files: Path, whole: Path, out: Path, after_s: float, hydra: Path | None) -> dict[str, Any]:
@@ -555,6 +577,7 @@ def rendered(found: dict[str, Any]) -> dict[str, str]:
     return {
         "lines": _lines_table(found),
         "results": _results_table(found, titles),
+        "seeds": _seeds_table(found, titles),
         "runs": _runs_table(found, titles),
         "mistakes": _mistakes_table(found, titles),
         "counts": _counts_table(found, titles),
@@ -581,6 +604,20 @@ def _results_table(found: dict[str, Any], titles: dict[str, str]) -> str:
             *(f"{dense[key]:,} → {pruned[key]:,}" for key in ("params", "macs", "file_bytes")),
         ]
         rows.append([title, *cells])
+    return _table(rows)
+
+
+def _seeds_table(found: dict[str, Any], titles: dict[str, str]) -> str:
+    rows = [["seed", *titles.values()]]
+    for seed in map(str, SEEDS):
+        cells = []
+        for name in titles:
+            own = found["ways"][name]["seeds"][seed]
+            dense, pruned = own["dense"], own["pruned"]
+            removed = 1 - pruned["params"] / dense["params"]
+            accuracies = f"{100 * dense['test_accuracy']:.2f} → {100 * pruned['test_accuracy']:.2f} %"
+            cells.append(f"{accuracies}, {100 * removed:.0f} % removed")
+        rows.append([seed, *cells])
     return _table(rows)
 
 
@@ -655,6 +692,8 @@ def page(found: dict[str, Any]) -> str:
                 tables["lines"],
                 "## Results",
                 tables["results"],
+                "With other seeds, by which the data are divided, too:",
+                tables["seeds"],
                 "## Again",
                 tables["runs"],
                 "## Mistakes",
@@ -688,6 +727,11 @@ def measure(hydra: Path | None, parts: list[str], names: list[str]) -> None:
                 name, {key: own[key] for key in ("cpu_seconds", "equal_weights", "equal_metrics", "kills")}, flush=True
             )
             _write(found)
+        if "seeds" in parts:
+            with tempfile.TemporaryDirectory() as folder:
+                own["seeds"] = measure_seeds(way, Path(folder), hydra)
+            print(name, own["seeds"], flush=True)
+            _write(found)
         for mistake in MISTAKES if "mistakes" in parts else ():
             if name not in mistake.edits:
                 continue
@@ -707,7 +751,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--hydra", type=Path, help="folder that hydra-core and omegaconf were installed to")
     parser.add_argument("--way", nargs="+", choices=WAYS, default=list(WAYS))
-    parser.add_argument("--part", nargs="+", choices=("runs", "mistakes"), default=["runs", "mistakes"])
+    parser.add_argument("--part", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--render", action="store_true", help="only write the tables again")
     options = parser.parse_args()
     sys.path.append(str(NETWORK.parent))  # whole objects are loaded by their class

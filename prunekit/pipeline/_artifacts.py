@@ -160,7 +160,8 @@ def write_run_report(output: OutputFolder, fitted: Fitted, experiment: Experimen
     settings = {} if section is None else section.model_dump(mode="json")
     own = collect_content(fitted.pruner, None, experiment.name)
     content = content_of_run(output.staging, own.network, settings)
-    write_report(replace(content, importances=own.importances), path)
+    subject = content.subject.replace(str(output.staging), str(output.path))  # where the files will be
+    write_report(replace(content, importances=own.importances, subject=subject), path)
 
 
 REPORT = "report.html"

@@ -80,6 +80,8 @@ def test_report_tells_of_the_run(run):
     page = (run.folder / "report.html").read_text()
     assert "Accuracy on 125 test samples" in page
     assert "stages.1.1" in page
+    assert f"What &#39;prunekit run&#39; wrote to {run.folder}:" in page
+    assert "unfinished" not in page
 
 
 def test_git_revision(run, monkeypatch):

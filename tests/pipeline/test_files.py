@@ -1,10 +1,13 @@
 """The files of the repository run; those of minutes in miniature, those that need downloads on made-up data."""
 
+import importlib
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.torch import save_file
 
 from prunekit.pipeline import load_experiment, run_experiment
 from prunekit.pipeline.reports import report_run
@@ -48,7 +51,7 @@ WRITERS = {
 }
 
 NEED_MORE = {"downloads/images", "downloads/efficientnet_transfer", "downloads/efficientnet_frozen"}
-"""No experiment of its own, and those that need a package and weights of others."""
+"""No experiment of its own, and those that need a package of others: `test_transfer_and_frozen` stands in for it."""
 
 
 def test_every_file_is_tested():
@@ -72,6 +75,47 @@ def test_runs(name, tmp_path):
     assert set(metrics["dense"]) == set(metrics["pruned"]) == wanted | sizes
     assert load_experiment(result.folder / "experiment.yaml") == experiment
     assert ("R² on" in report_run(result.folder).read_text()) == (experiment.task == "regression")
+
+
+PACKAGE = """
+from torch import nn
+
+class EfficientNet(nn.Module):
+    def __init__(self, num_classes, image_size):
+        super().__init__()
+        self._conv_stem = nn.Conv2d(3, 8, 3, stride=2)
+        self._bn0 = nn.BatchNorm2d(8)
+        self._fc = nn.Linear(8, num_classes)
+
+    @classmethod
+    def from_name(cls, model_name, **more):
+        return cls(more["num_classes"], more["image_size"])
+
+    def forward(self, x):
+        return self._fc(self._bn0(self._conv_stem(x)).relu().mean((2, 3)))
+"""
+
+
+def test_transfer_and_frozen(tmp_path, monkeypatch):
+    """The two files of EfficientNet-lite0, with a package in its place that has the same names."""
+    (tmp_path / "efficientnet_lite_pytorch.py").write_text(PACKAGE)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "efficientnet_lite_pytorch", raising=False)
+    trust = ["efficientnet_lite_pytorch"]
+    write_cifar10(tmp_path)
+    network = importlib.import_module("efficientnet_lite_pytorch").EfficientNet(1000, 224)
+    save_file(network.state_dict(), tmp_path / "imagenet.safetensors")
+    changes = [f"data.source.path={tmp_path}", "data.sample=null", "prune.target_reduction=0.3", "vars.epochs=1"]
+    changes += ["prune.max_score_drop=null", "prune.step=one_shot", "prune.final_epochs=1"]
+    weights = [f"net.pretrained.file={tmp_path / 'imagenet.safetensors'}"]
+    transfer = load_experiment(FOLDER / "downloads/efficientnet_transfer.yaml", [*changes, *weights], trust)
+    first = run_experiment(transfer, tmp_path / "transfer")
+    weights = [f"net.pretrained.file={first.folder / 'dense.safetensors'}"]
+    frozen = load_experiment(FOLDER / "downloads/efficientnet_frozen.yaml", [*changes, *weights], trust)
+    second = run_experiment(frozen, tmp_path / "frozen")
+    assert second.comparison.dense.num_correct == first.comparison.dense.num_correct
+    assert second.reduction >= 0.3
+    assert load_experiment(second.folder / "experiment.yaml", trust=trust) == frozen
 
 
 def test_small_file_as_it_is(tmp_path):
