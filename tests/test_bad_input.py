@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import nn
@@ -99,6 +100,7 @@ WRONG = torch.zeros(2, 7)
 
 
 def _read_only(world, action):
+    pd.DataFrame({"a": [1]}).to_dict("records")  # pandas imports parts of itself late, which nobody may read
     with as_nobody(world.folder):
         return action()
 
