@@ -144,7 +144,8 @@ def _dask(section: ComputeSection) -> Iterator[None]:
     dask = _required("dask", section)
     # Dask's own setting lets the allocator give every large tensor back at once, which costs half of the time.
     environment = {"distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": 2**30}
-    options: dict[str, Any] = {"n_workers": _workers(section), "threads_per_worker": 1, "dashboard_address": "127.0.0.1:0"}
+    options: dict[str, Any] = {"n_workers": _workers(section), "threads_per_worker": 1}
+    options["dashboard_address"] = "127.0.0.1:0"  # any port, and for nobody on other machines
     options["silence_logs"] = logging.ERROR  # of workers that are slow to end
     with ExitStack() as stack:
         stack.enter_context(dask.config.set(environment))
