@@ -161,6 +161,10 @@ _SENTENCES: dict[str, Callable[[dict[str, Any]], str]] = {
     "nothing_to_export": lambda ctx: (
         f"'{ctx['got']}' exports what a pruner gives. Put it after a step {either(ctx['known'])}."
     ),
+    "export_of_candidates": lambda ctx: (
+        f"a search has nothing to score after '{ctx['got']}'. Leave the step out, and write 'outputs: {{{ctx['key']}: "
+        "true}', which exports the best."
+    ),
     "nothing_learns": lambda ctx: (
         f"the last step but for exporters must learn: NeuralNet, a pruner, a classifier or a regressor. Got "
         f"'{ctx['got']}' instead; add such a step."

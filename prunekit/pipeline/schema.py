@@ -22,7 +22,7 @@ from prunekit.pipeline._section import (
     errors_at,
     key_error,
 )
-from prunekit.pipeline._steps import EXPORTERS, OF_NET, PRUNERS, PathSection
+from prunekit.pipeline._steps import EXPORTERS, OF_NET, ONNX, PROGRAM, PRUNERS, PathSection
 from prunekit.pipeline._weights import PretrainedSection
 from prunekit.pipeline.registry import REGISTRY, Chosen, Registered
 
@@ -344,6 +344,8 @@ class Experiment(Section):
                     raise key_error("not_a_transformer", at, step.name)
             elif step.name in EXPORTERS and not self._prunes:
                 raise key_error("nothing_to_export", at, step.name, known=list(PRUNERS))
+            elif step.name in EXPORTERS and self.search is not None:
+                raise key_error("export_of_candidates", at, step.name, key=_OUTPUTS[step.name])
         if self.steps and self._last_step[1].name not in OF_NET and not _predicts(self._last_step[1]):
             raise key_error("nothing_learns", ("steps", last), self._last_step[1].name)
         return self
@@ -445,6 +447,7 @@ class _Origin:
 
 
 _EITHER = ("net", "prune", "steps")
+_OUTPUTS = {ONNX: "onnx", PROGRAM: "program"}
 _OF_PIPELINES = ("steps", "memory", "verbose", "transform_input")
 _STEP: TypeAdapter[Chosen] = TypeAdapter(Annotated[Chosen, Registered("step")])
 

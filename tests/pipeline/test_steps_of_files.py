@@ -248,6 +248,14 @@ def test_mistakes_beside_steps(write, more, expected):
     assert expected in message(write(STEPS["scaled"], more))
 
 
+def test_candidates_are_not_exported(write):
+    steps = "{prune: TaylorPruner, onnx: {name: OnnxExporter, path: a.onnx}}"
+    assert message(write(steps, "search: {name: GridSearchCV, param_grid: {prune__step: [cubic]}}\n")) == (
+        "line 6, steps.onnx: a search has nothing to score after 'OnnxExporter'. Leave the step out, and write "
+        "'outputs: {onnx: true}', which exports the best."
+    )
+
+
 def test_steps_that_do_not_fit_the_data(write):
     with pytest.raises(InputError, match=r"The step 'pca' \(PCA\) must be able to work with samples of shape \(13,\)"):
         load_pipeline(write("{pca: {name: PCA, n_components: 50}, prune: TaylorPruner}"))
