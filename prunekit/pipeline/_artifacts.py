@@ -167,32 +167,6 @@ def write_run_report(output: OutputFolder, fitted: Fitted, experiment: Experimen
 REPORT = "report.html"
 
 
-def check_names(experiment: Experiment, output: OutputFolder) -> None:
-    """
-    Refuse exporters whose files would be in the place of others.
-
-    Parameters
-    ----------
-    experiment : Experiment
-        Has the exporters.
-    output : OutputFolder
-        Knows the other files.
-
-    Raises
-    ------
-    ParameterError
-        If a name is taken.
-    """
-    taken = {*output.files, REPORT, "run.json"}
-    for name, exporter in exporters_of(experiment):
-        if exporter.path in taken:
-            raise ParameterError(
-                f"The 'path' key of the step '{name}' must be a name that no other file of the run has. "
-                f"Got {exporter.path!r} instead."
-            )
-        taken.add(exporter.path)
-
-
 def _subject(fitted: Fitted) -> str:
     return PRUNED if PRUNED in fitted.nets else NET
 

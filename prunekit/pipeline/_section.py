@@ -10,6 +10,8 @@ PositiveInt = Annotated[int, Field(ge=1)]
 OpenFraction = Annotated[float, Field(gt=0, lt=1)]
 
 FILE_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
+ONNX_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}\.onnx$"
+PROGRAM_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}\.pt2$"
 STEP_NAME = r"^[A-Za-z](_?[A-Za-z0-9])*$"
 DEVICE = r"^(auto|cpu|mps|cuda(:\d{1,3})?)$"
 """Patterns of texts."""

@@ -15,7 +15,7 @@ from prunekit.pipeline._pruning import PruneSection
 from prunekit.pipeline._samples import Task
 from prunekit.pipeline._scoring import Scorer
 from prunekit.pipeline._searching import Folds, folds_of
-from prunekit.pipeline._section import BRANCHES, FILE_NAME, OpenFraction, PositiveInt, Section
+from prunekit.pipeline._section import BRANCHES, ONNX_NAME, PROGRAM_NAME, OpenFraction, PositiveInt, Section
 from prunekit.pruner import TaylorPruner
 from prunekit.search import TaylorPrunerCV
 
@@ -27,7 +27,6 @@ OF_NET = (NET, *PRUNERS)
 """Steps that are about the net of the section ``net``."""
 EXPORTERS: Mapping[str, Any] = {ONNX: OnnxExporter, PROGRAM: ProgramExporter}
 
-FileName = Annotated[str, Field(pattern=FILE_NAME)]
 Reductions = Annotated[
     Annotated[PositiveInt, Tag(_NUMBER)]
     | Annotated[list[OpenFraction], Field(min_length=1, max_length=1000), Tag(_LIST)],
@@ -74,7 +73,7 @@ class ProgramSection(Section):
         Largest difference allowed, relative to the largest output.
     """
 
-    path: FileName
+    path: Annotated[str, Field(pattern=PROGRAM_NAME)]
     dynamic_batch: bool = True
     rtol: float = Field(1e-5, gt=0)
 
@@ -97,6 +96,7 @@ class OnnxSection(ProgramSection):
         Whether onnxslim simplifies the graph.
     """
 
+    path: Annotated[str, Field(pattern=ONNX_NAME)]
     opset: PositiveInt | None = None
     slim: bool = False
 

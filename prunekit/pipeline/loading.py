@@ -12,7 +12,16 @@ from prunekit.pipeline._import_errors import NAME_ERRORS, SENTENCES
 from prunekit.pipeline._imports import Imports
 from prunekit.pipeline._places import Located
 from prunekit.pipeline._problems import KeyPath, Problem, either, file_error, near_match, shown
-from prunekit.pipeline._section import BRANCHES, DEVICE, FILE_NAME, STEP_NAME, UNKNOWN_KEY, UNKNOWN_NAME
+from prunekit.pipeline._section import (
+    BRANCHES,
+    DEVICE,
+    FILE_NAME,
+    ONNX_NAME,
+    PROGRAM_NAME,
+    STEP_NAME,
+    UNKNOWN_KEY,
+    UNKNOWN_NAME,
+)
 from prunekit.pipeline.schema import Experiment
 
 __all__ = ["load_experiment"]
@@ -89,9 +98,13 @@ def _choice(ctx: dict[str, Any]) -> str:
 _OF_KEYS = "[key]"
 """What pydantic puts after a key that is itself wrong."""
 
+_FILE = "the name of a file within the folder of the run: letters, digits, '.', '_' and '-', ending in "
+
 _PATTERNS = {
     DEVICE: "cpu, cuda, cuda:1, mps, or auto for a GPU if there is one",
     STEP_NAME: "letters and digits, beginning with a letter, with single '_' in between, for it names a step",
+    ONNX_NAME: f"{_FILE}.onnx",
+    PROGRAM_NAME: f"{_FILE}.pt2",
     FILE_NAME: "letters, digits, '.', '_' and '-', beginning with a letter or digit, for it names a file or folder",
 }
 """What a text must be, by the pattern that it does not match."""
@@ -149,6 +162,7 @@ _SENTENCES: dict[str, Callable[[dict[str, Any]], str]] = {
     "frozen_without_pruner": lambda ctx: "is for pruning. Add a step TaylorPruner, or leave 'frozen' out.",
     "plots_of_nothing": lambda ctx: "show what pruning did. Add a step TaylorPruner, or leave them out.",
     "no_classes": lambda ctx: f"'{ctx['got']}' is for classes, but the experiment is a regression. Leave it out.",
+    "same_file": lambda ctx: f"the run writes another file of the name '{ctx['got']}'. Give this one another.",
     "no_net": lambda ctx: "is about a net, and the experiment has none. Leave it out.",
     "drop_in_points": lambda ctx: (
         f"must be less than 1, for it is a fraction of the accuracy: 0.01 is one point. Got {ctx['got']} instead."

@@ -18,7 +18,6 @@ from prunekit._random import rng_state, set_rng_state
 from prunekit.analysis import analyze
 from prunekit.pipeline._artifacts import (
     REPORT,
-    check_names,
     check_packages,
     write_exports,
     write_plots,
@@ -168,7 +167,6 @@ def run_experiment(
         # Not as a block that holds the random state: fits in threads would wait for it.
         stack.callback(set_rng_state, rng_state())
         output = stack.enter_context(OutputFolder(folder, resume=resume))
-        check_names(experiment, output)
         log = stack.enter_context(logging_to(output.log))
         stack.enter_context(computing(experiment.compute))
         log.info("%s of '%s', %s", "resumed run" if output.is_resumed else "run", experiment.name, experiment.file)

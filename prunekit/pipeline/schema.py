@@ -22,7 +22,7 @@ from prunekit.pipeline._section import (
     errors_at,
     key_error,
 )
-from prunekit.pipeline._steps import EXPORTERS, OF_NET, ONNX, PROGRAM, PRUNERS, PathSection
+from prunekit.pipeline._steps import EXPORTERS, OF_NET, ONNX, PROGRAM, PRUNERS, PathSection, ProgramSection
 from prunekit.pipeline._weights import PretrainedSection
 from prunekit.pipeline.registry import REGISTRY, Chosen, Registered
 
@@ -365,6 +365,14 @@ class Experiment(Section):
         for key in ("onnx", "program"):
             if getattr(outputs, key) and self.net is None:
                 raise key_error("no_net", ("outputs", key), True)
+        taken = {
+            name for name, is_wanted in (("pruned.onnx", outputs.onnx), ("pruned.pt2", outputs.program)) if is_wanted
+        }
+        for name, step in (self.steps or {}).items():
+            if isinstance(step.options, ProgramSection):
+                if step.options.path in taken:
+                    raise key_error("same_file", ("steps", name, "path"), step.options.path)
+                taken.add(step.options.path)
         return self
 
     @model_validator(mode="after")

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from sklearn.pipeline import Pipeline
 
 from prunekit import TaylorPruner, TaylorPrunerCV
-from prunekit.exceptions import InputError, ParameterError, PipelineFileError
+from prunekit.exceptions import InputError, PipelineFileError
 from prunekit.pipeline import dump_pipeline, load_experiment, load_pipeline, run_experiment
 from prunekit.pipeline._describing import check_same
 from prunekit.pipeline.reports import report_run
@@ -184,8 +184,13 @@ def message(path):
          "line 6, steps.onnx: 'OnnxExporter' exports what a pruner gives. Put it after a step 'TaylorPruner' or "
          "'TaylorPrunerCV'."),
         ("{prune: TaylorPruner, onnx: {name: OnnxExporter, path: ../a.onnx}}",
-         "line 6, steps.onnx.path: must be letters, digits, '.', '_' and '-', beginning with a letter or digit, for it "
-         "names a file or folder. Got '../a.onnx' instead."),
+         "line 6, steps.onnx.path: must be the name of a file within the folder of the run: letters, digits, '.', '_' and "
+         "'-', ending in .onnx. Got '../a.onnx' instead."),
+        ("{prune: TaylorPruner, program: {name: ProgramExporter, path: metrics.json}}",
+         "line 6, steps.program.path: must be the name of a file within the folder of the run: letters, digits, '.', '_' "
+         "and '-', ending in .pt2. Got 'metrics.json' instead."),
+        ("{prune: TaylorPruner, a: {name: OnnxExporter, path: a.onnx}, b: {name: OnnxExporter, path: a.onnx}}",
+         "line 6, steps.b.path: the run writes another file of the name 'a.onnx'. Give this one another."),
         ("{memory: StandardScaler, prune: TaylorPruner}",
          "line 6, steps.memory: a pipeline has a parameter named 'memory'. Give the step another name."),
         ("{my__scale: StandardScaler, prune: TaylorPruner}",
@@ -259,10 +264,3 @@ def test_candidates_are_not_exported(write):
 def test_steps_that_do_not_fit_the_data(write):
     with pytest.raises(InputError, match=r"The step 'pca' \(PCA\) must be able to work with samples of shape \(13,\)"):
         load_pipeline(write("{pca: {name: PCA, n_components: 50}, prune: TaylorPruner}"))
-
-
-def test_exporters_have_names_of_their_own(write, tmp_path):
-    path = write("{prune: TaylorPruner, onnx: {name: ProgramExporter, path: run.json}}")
-    with pytest.raises(ParameterError, match="must be a name that no other file of the run has"):
-        run_experiment(load_experiment(path), tmp_path / "out")
-    assert not (tmp_path / "out").exists()
