@@ -365,14 +365,13 @@ class Experiment(Section):
         for key in ("onnx", "program"):
             if getattr(outputs, key) and self.net is None:
                 raise key_error("no_net", ("outputs", key), True)
-        taken = {
-            name for name, is_wanted in (("pruned.onnx", outputs.onnx), ("pruned.pt2", outputs.program)) if is_wanted
-        }
-        for name, step in (self.steps or {}).items():
-            if isinstance(step.options, ProgramSection):
-                if step.options.path in taken:
-                    raise key_error("same_file", ("steps", name, "path"), step.options.path)
-                taken.add(step.options.path)
+        wanted = {"pruned.onnx": outputs.onnx, "pruned.pt2": outputs.program}
+        taken = {file for file, is_wanted in wanted.items() if is_wanted}
+        for step, chosen in (self.steps or {}).items():
+            if isinstance(chosen.options, ProgramSection):
+                if chosen.options.path in taken:
+                    raise key_error("same_file", ("steps", step, "path"), chosen.options.path)
+                taken.add(chosen.options.path)
         return self
 
     @model_validator(mode="after")

@@ -184,11 +184,11 @@ def message(path):
          "line 6, steps.onnx: 'OnnxExporter' exports what a pruner gives. Put it after a step 'TaylorPruner' or "
          "'TaylorPrunerCV'."),
         ("{prune: TaylorPruner, onnx: {name: OnnxExporter, path: ../a.onnx}}",
-         "line 6, steps.onnx.path: must be the name of a file within the folder of the run: letters, digits, '.', '_' and "
-         "'-', ending in .onnx. Got '../a.onnx' instead."),
+         "line 6, steps.onnx.path: must be the name of a file within the folder of the run: letters, digits, '.', '_' "
+         "and '-', ending in .onnx. Got '../a.onnx' instead."),
         ("{prune: TaylorPruner, program: {name: ProgramExporter, path: metrics.json}}",
-         "line 6, steps.program.path: must be the name of a file within the folder of the run: letters, digits, '.', '_' "
-         "and '-', ending in .pt2. Got 'metrics.json' instead."),
+         "line 6, steps.program.path: must be the name of a file within the folder of the run: letters, digits, '.', "
+         "'_' and '-', ending in .pt2. Got 'metrics.json' instead."),
         ("{prune: TaylorPruner, a: {name: OnnxExporter, path: a.onnx}, b: {name: OnnxExporter, path: a.onnx}}",
          "line 6, steps.b.path: the run writes another file of the name 'a.onnx'. Give this one another."),
         ("{memory: StandardScaler, prune: TaylorPruner}",
