@@ -19,6 +19,12 @@ from benchmarks.zoo import RESULTS, describe_part
 
 FILES = ("digits", "grid", "steps")
 _PIPELINES = Path(__file__).parents[1] / "pipelines"
+_HEAD = """# Killed runs
+
+Written by `python -m benchmarks.kills`: runs of pipeline files that were ended by SIGKILL at random moments and then
+resumed, against one that was not. Metrics, times aside, layer tables and both networks are compared.
+
+"""
 _SAME = ("dense.safetensors", "pruned.safetensors", "layers.csv")
 _PACKAGES = ("torch", "skorch", "scikit-learn", "safetensors")
 
@@ -100,7 +106,7 @@ def main() -> None:
     path = RESULTS / "kills.json"
     path.write_text(json.dumps({"files": results}, indent=2) + "\n")
     describe_part(path, "machine", _PACKAGES)
-    (RESULTS / "kills.md").write_text(table(results))
+    (RESULTS / "kills.md").write_text(_HEAD + table(results))
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from prunekit.pipeline._compute import device_of
 from prunekit.pipeline._own_code import named_parameters
 from prunekit.pipeline._precision import in_precision
 from prunekit.pipeline._seeded import SeededClassifier, SeededRegressor
-from prunekit.pipeline._weights import with_weights
+from prunekit.pipeline._weights import sha256_of, with_weights
 from prunekit.pipeline.schema import NetSection
 
 ESTIMATORS = {"NeuralNetClassifier": NeuralNetClassifier, "NeuralNetRegressor": NeuralNetRegressor}
@@ -145,7 +145,9 @@ def _module(section: NetSection, input_shape: tuple[int, ...], num_outputs: int,
         target = in_precision
     if section.pretrained is not None:
         exclude = tuple(section.pretrained.exclude)
-        options |= {"weights_of": target, "weights_file": str(section.pretrained.file), "weights_exclude": exclude}
+        file = str(section.pretrained.file)
+        weights = {"weights_of": target, "weights_file": file, "weights_sha256": sha256_of(file)}
+        options |= {**weights, "weights_exclude": exclude}
         target = with_weights
     return {"module": target, **{f"module__{key}": value for key, value in options.items()}}
 
@@ -166,7 +168,11 @@ def network_of(parameters: Mapping[str, Any]) -> dict[str, Any]:
     """
     found = dict(parameters)
     for wrapper, target, more in (
-        (with_weights, "module__weights_of", ("module__weights_file", "module__weights_exclude")),
+        (
+            with_weights,
+            "module__weights_of",
+            ("module__weights_file", "module__weights_sha256", "module__weights_exclude"),
+        ),
         (in_precision, "module__cast_of", ("module__cast_to",)),
     ):
         if found["module"] is wrapper:

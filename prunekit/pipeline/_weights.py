@@ -1,5 +1,6 @@
 """Networks that begin with the weights of a file."""
 
+import hashlib
 from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -36,7 +37,12 @@ class PretrainedSection(Section):
 
 
 def with_weights(
-    *, weights_of: Callable[..., nn.Module], weights_file: str, weights_exclude: Sequence[str] = (), **options: Any
+    *,
+    weights_of: Callable[..., nn.Module],
+    weights_file: str,
+    weights_sha256: str,
+    weights_exclude: Sequence[str] = (),
+    **options: Any,
 ) -> nn.Module:
     """
     Build a network and fill it with the tensors of a file.
@@ -47,6 +53,8 @@ def with_weights(
         Builds the network.
     weights_file : str
         A .safetensors file.
+    weights_sha256 : str
+        What the file was when the net was made, so that a checkpoint knows whose weights it goes on from.
     weights_exclude : sequence of str, default=()
         Patterns of names that stay as they are.
     **options : dict
@@ -60,9 +68,14 @@ def with_weights(
     Raises
     ------
     InputError
-        If the file cannot be read, lacks a tensor, or has one of another shape.
+        If the file cannot be read, is another by now, lacks a tensor, or has one of another shape.
     """
     module = weights_of(**options)
+    if sha256_of(weights_file) != weights_sha256:
+        raise InputError(
+            f"The file of pretrained weights must stay as it was when the net was made. Got {weights_file} with "
+            "another content instead. Load the pipeline file again."
+        )
     try:
         stored = load_file(weights_file)
     except (OSError, SafetensorError) as exc:
@@ -90,6 +103,34 @@ def with_weights(
             )
     _fill(wanted, stored)
     return module
+
+
+def sha256_of(file: str) -> str:
+    """
+    Return the checksum of a file.
+
+    Parameters
+    ----------
+    file : str
+        Its path.
+
+    Returns
+    -------
+    str
+        SHA-256 in hexadecimal.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read.
+    """
+    try:
+        with Path(file).open("rb") as opened:
+            return hashlib.file_digest(opened, "sha256").hexdigest()
+    except OSError as exc:
+        raise InputError(
+            f"The 'pretrained' key of net must be a file that can be read. Got {file} instead: {exc}"
+        ) from exc
 
 
 def _fill(wanted: dict[str, Tensor], stored: dict[str, Tensor]) -> None:

@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from sklearn.frozen import FrozenEstimator
 
-from prunekit.exceptions import InputError, PipelineFileError
+from prunekit.exceptions import InputError, ParameterError, PipelineFileError
 from prunekit.pipeline import dump_pipeline, load_experiment, load_pipeline, run_experiment
 from prunekit.pipeline._describing import check_same
 from prunekit.pipeline.nets import MLP
@@ -125,6 +125,21 @@ def test_mistakes(path, tmp_path, changes, expected):
     save_file({"a": torch.zeros(1)}, tmp_path / "first" / "dense.safetensors")
     with pytest.raises(PipelineFileError, match=expected):
         load_experiment(path, changes)
+
+
+def test_other_weights_are_another_run(path, trained, tmp_path):
+    """A checkpoint is of the content of the file, not of its name."""
+    first = load_pipeline(path, ["net.pretrained={file: first/dense.safetensors}"])
+    tensors = load_file(tmp_path / "first" / "dense.safetensors")
+    save_file({name: tensor + 1 if tensor.dtype.is_floating_point else tensor for name, tensor in tensors.items()},
+              tmp_path / "first" / "dense.safetensors")  # fmt: skip
+    with pytest.raises(InputError, match="must stay as it was when the net was made"):
+        first.estimator.estimator.initialize()
+    second = load_pipeline(path, ["net.pretrained={file: first/dense.safetensors}"])
+    nets = (one.estimator.estimator.get_params()["module__weights_sha256"] for one in (first, second))
+    assert len(set(nets)) == 2
+    with pytest.raises(ParameterError, match="'module__weights_sha256' parameter of the net cannot be written"):
+        dump_pipeline(first.estimator, first.experiment.data, name="tiny", path=tmp_path / "dumped.yaml")
 
 
 def test_pruned_net_does_not_fit(path, trained):
