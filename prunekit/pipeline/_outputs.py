@@ -161,16 +161,22 @@ class OutputFolder:
         ends_again = isinstance(exc, PrunekitError) and not self.is_resumed
         try:
             if exc_type is None:
-                self.path.mkdir(exist_ok=True)
                 self.log.replace(self.staging / _LOG)
-                for name in self.files:
-                    (self.staging / name).replace(self.path / name)
+                self._move()
         finally:
             shutil.rmtree(self.staging, ignore_errors=True)
             goes_on = exc_type is not None and self.state.exists() and not ends_again
             self._lock.release()
             if not goes_on:
                 shutil.rmtree(self._work, ignore_errors=True)
+
+    def _move(self) -> None:
+        """Move the files into place: a new folder at once, into an old one file by file, of which the last marks it."""
+        if not self.path.exists():
+            self.staging.rename(self.path)
+            return
+        for name in self.files:
+            (self.staging / name).replace(self.path / name)
 
     def save_net(self, name: str, net: NeuralNet, what: str, *, keep: bool = True) -> int:
         """
