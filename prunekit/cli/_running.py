@@ -1,6 +1,5 @@
 """The command `run`, and how it tells how far it is."""
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,6 +22,7 @@ from prunekit.pipeline import (
     load_experiment,
     run_experiment,
 )
+from prunekit.pipeline._run_folders import METRICS, read_json, read_marker
 from prunekit.pipeline.tables import comparison_table, frozen_note, layer_table
 
 
@@ -68,10 +68,9 @@ def run(
 
 def _results(folder: Path) -> dict[str, Any]:
     """Return what is printed of a run as JSON."""
-    metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-    files = json.loads((folder / "run.json").read_text(encoding="utf-8"))["files"]
+    metrics = read_json(folder / METRICS)
     return {
-        "files": files,
+        "files": read_marker(folder)["files"],
         "reduction": metrics.get("reduction"),
         "stop_reason": metrics.get("stop_reason"),
         "metrics": metrics,

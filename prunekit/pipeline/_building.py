@@ -8,7 +8,7 @@ from sklearn.pipeline import Pipeline
 
 from prunekit.exceptions import InputError
 from prunekit.pipeline._data import Split
-from prunekit.pipeline._searching import PARAMS, make_search, parameter_paths, with_parameters
+from prunekit.pipeline._searching import PARAMS, make_search, parameter_paths
 from prunekit.pipeline._steps import EXPORTERS, NET, OF_NET, build_pruner, make_step
 from prunekit.pipeline._training import build_net, sample_shape
 from prunekit.pipeline.registry import Chosen
@@ -69,7 +69,7 @@ def estimator_of(experiment: Experiment, input_shape: Any, num_outputs: Any, *, 
     return make_search(
         chosen.name,
         chosen.options,
-        candidates_of(experiment, builder),
+        builder.candidates(),
         estimator,
         task=experiment.task,
         seed=experiment.seed,
@@ -98,31 +98,6 @@ def exporters_of(experiment: Experiment) -> Iterator[tuple[str, Any]]:
             yield name, EXPORTERS[step.name](**step.options.model_dump())
 
 
-def candidates_of(experiment: Experiment, builder: "_Builder | None" = None) -> dict[str, list[Any]]:
-    """
-    Return the candidates of a search as the estimator takes them.
-
-    Parameters
-    ----------
-    experiment : Experiment
-        An experiment with a search.
-    builder : object, optional
-        For steps whose values are others than those of the file, such as tuples.
-
-    Returns
-    -------
-    dict of str to list
-        Values by parameter, in the order of the file.
-    """
-    search = experiment.search
-    if search is None:
-        return {}
-    grid: dict[str, list[Any]] = getattr(search.options, PARAMS[search.name])
-    paths = parameter_paths(experiment.resolved())
-    builder = builder or _Builder(experiment, (1,), 1, exporters=False)
-    return {name: [builder.value(paths[name], value) for value in values] for name, values in grid.items()}
-
-
 class _Builder:
     """Builds the estimator of an experiment."""
 
@@ -143,19 +118,25 @@ class _Builder:
         ]
         return Pipeline(steps)
 
-    def value(self, path: tuple[str, ...], value: Any) -> Any:
-        """Return a value of a parameter as the estimator takes it."""
-        section, *rest = path
+    def candidates(self) -> dict[str, list[Any]]:
+        """Return the candidates of the search as the estimator takes them, in the order of the file."""
+        search = self._experiment.search
+        if search is None:
+            return {}
+        paths = parameter_paths(self._experiment.resolved())
+        grid = getattr(search.options, PARAMS[search.name])
+        return {name: [self._value(paths[name], value) for value in values] for name, values in grid.items()}
+
+    def _value(self, path: tuple[str, ...], value: Any) -> Any:
+        """Return a value of a parameter as the estimator takes it: a tuple in place of a list, for example."""
+        section, name, *keys = path
         steps = self._experiment.steps or {}
-        if section != "steps" or steps[rest[0]].name in OF_NET:
+        if section != "steps" or steps[name].name in OF_NET:
             return value
-        content = self._experiment.resolved()
-        changed = with_parameters(content, {"": path}, {"": value})["steps"]
-        experiment = self._experiment.changed(steps=changed, search=None)
-        step = self._step((experiment.steps or {})[rest[0]])
-        for key in rest[1:-1]:
-            step = getattr(step, key)
-        return getattr(step, rest[-1])
+        found = self._step(self._experiment.part_with(path, value))
+        for key in keys:
+            found = getattr(found, key)
+        return found
 
     def _step(self, step: Chosen) -> BaseEstimator:
         experiment = self._experiment

@@ -13,6 +13,7 @@ from skorch.dataset import ValidSplit
 
 from prunekit.exceptions import ParameterError
 from prunekit.pipeline._catalogue import describe_step
+from prunekit.pipeline._fitted import innermost, learner_of, model_of, net_of, unfrozen
 from prunekit.pipeline._imports import Imports
 from prunekit.pipeline._own_code import named_parameters, unwrapped
 from prunekit.pipeline._own_options import can_be_said
@@ -53,10 +54,9 @@ def describe(estimator: Any, own: Imports | None = None) -> dict[str, Any]:
     ParameterError
         If it is something else, or has a part that no file can name.
     """
-    is_search = type(estimator) in SEARCHES.values()
-    model = estimator.estimator if is_search else estimator
-    net = _net_of(model)
-    content: dict[str, Any] = {"seed": _seed_of(model)}
+    model = model_of(estimator)
+    net = net_of(estimator)
+    content: dict[str, Any] = {"seed": _seed_of(estimator)}
     if net is not None:
         content["net"] = _net_section(net, own or Imports())
     if isinstance(model, Pipeline):
@@ -70,10 +70,10 @@ def describe(estimator: Any, own: Imports | None = None) -> dict[str, Any]:
             "The 'estimator' parameter of dump_pipeline must be a TaylorPruner of a skorch net, a Pipeline, or a "
             f"search of scikit-learn over one of them. Got {got} instead."
         )
-    content["compute"] = {"n_jobs": _jobs(estimator, model)}
+    content["compute"] = {"n_jobs": _jobs(estimator)}
     if net is not None:
-        content["compute"]["device"] = _unfrozen(net).device
-    if is_search:
+        content["compute"]["device"] = unfrozen(net).device
+    if model is not estimator:
         task: Task = "regression" if _is_regression(model) else "classification"
         content["search"] = _search_section(estimator, task)
     return content
@@ -93,8 +93,8 @@ def from_the_data(estimator: Any) -> tuple[Any, Any]:
     input_shape, num_classes : object
         None where there is no net.
     """
-    net = _net_of(estimator.estimator if type(estimator) in SEARCHES.values() else estimator)
-    params = {} if net is None else _unfrozen(net).get_params(deep=False)
+    net = net_of(estimator)
+    params = {} if net is None else unfrozen(net).get_params(deep=False)
     shape, number = (params.get(f"module__{key}") for key in _FROM_THE_DATA)
     return shape, number
 
@@ -171,39 +171,16 @@ def _plain(value: Any) -> Any:
     return unwrapped(value)
 
 
-def _jobs(estimator: Any, model: Any) -> int | None:
+def _jobs(estimator: Any) -> int | None:
     """Return how many fits at once a search or TaylorPrunerCV does."""
-    searches = [estimator] if estimator is not model else []
-    several = [one.n_jobs for one in (*searches, _last(model)) if isinstance(one, TaylorPrunerCV) or one in searches]
-    return next((one for one in several if one is not None), None)
+    learner = learner_of(estimator)
+    several = [estimator] if model_of(estimator) is not estimator else []
+    several += [learner] if isinstance(learner, TaylorPrunerCV) else []
+    return next((one.n_jobs for one in several if one.n_jobs is not None), None)
 
 
-def _last(model: Any) -> Any:
-    """Return the step that learns."""
-    if not isinstance(model, Pipeline):
-        return model
-    steps = [step for _, step in model.steps if not isinstance(step, tuple(EXPORTERS.values()))]
-    return steps[-1] if steps else None
-
-
-def _net_of(model: Any) -> Any:
-    """Return the net that a model is about, None without one."""
-    last = _last(model)
-    if isinstance(last, TaylorPrunerCV):
-        last = last._pruner
-    inner = last.estimator if isinstance(last, TaylorPruner) else last
-    return inner if isinstance(_unfrozen(inner), NeuralNet) else None
-
-
-def _unfrozen(net: Any) -> Any:
-    return net.estimator if isinstance(net, FrozenEstimator) else net
-
-
-def _seed_of(model: Any) -> Any:
-    last = _last(model)
-    if isinstance(last, TaylorPrunerCV):
-        last = last._pruner
-    seed = getattr(last, "random_state", None)
+def _seed_of(estimator: Any) -> Any:
+    seed = getattr(innermost(estimator), "random_state", None)
     return 0 if seed is None else seed
 
 
@@ -288,7 +265,7 @@ def _value(value: Any) -> Any:
 
 def _net_section(net: Any, imports: Imports) -> dict[str, Any]:
     """Return what a file says of a net."""
-    frozen, net = isinstance(net, FrozenEstimator), _unfrozen(net)
+    frozen, net = isinstance(net, FrozenEstimator), unfrozen(net)
     if type(net) not in _NET_NAMES:
         raise ParameterError(
             f"The net must be a {' or '.join(ESTIMATORS)} to be written. Got {type(net).__name__} instead."

@@ -1,14 +1,16 @@
-"""What a fitted estimator of an experiment consists of."""
+"""What the estimator of an experiment consists of, before and after it is fitted."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 from skorch import NeuralNet
 
+from prunekit.pipeline._searching import SEARCHES
+from prunekit.pipeline._steps import EXPORTERS
 from prunekit.pruner import TaylorPruner
 from prunekit.search import TaylorPrunerCV
 
@@ -58,7 +60,7 @@ class Fitted:
         Fitted
             Its parts.
         """
-        whole = getattr(estimator, "best_estimator_", estimator) if _is_search(estimator) else estimator
+        whole = estimator if model_of(estimator) is estimator else estimator.best_estimator_
         is_pipeline = isinstance(whole, Pipeline)
         last = whole[-1] if is_pipeline else whole
         before = whole[:-1] if is_pipeline and len(whole) > 1 else None
@@ -89,27 +91,93 @@ class Fitted:
         return transformed.astype(X.dtype, copy=False)
 
 
-def pruners_of(estimator: Any) -> Iterator[TaylorPruner]:
+def model_of(estimator: Any) -> Any:
     """
-    Yield the pruners within an estimator that is not fitted.
+    Return what a search is over, or another estimator as it is.
 
     Parameters
     ----------
     estimator : estimator
-        A pruner, a pipeline or a search.
+        Fitted or not.
 
-    Yields
-    ------
-    TaylorPruner
-        Each of them; not a copy.
+    Returns
+    -------
+    estimator
+        A pruner, a pipeline or another estimator.
     """
-    found = [estimator, *estimator.get_params(deep=True).values()]
-    seen: set[int] = set()
-    for one in found:
-        if isinstance(one, TaylorPruner) and id(one) not in seen:
-            seen.add(id(one))
-            yield one
+    return estimator.estimator if type(estimator) in SEARCHES.values() else estimator
 
 
-def _is_search(estimator: Any) -> bool:
-    return hasattr(estimator, "cv_results_") and not isinstance(estimator, TaylorPrunerCV)
+def learner_of(estimator: Any) -> Any:
+    """
+    Return the step of an estimator that learns.
+
+    Parameters
+    ----------
+    estimator : estimator
+        A pruner, a pipeline, or a search over one of them; it need not be fitted.
+
+    Returns
+    -------
+    estimator
+        The last step but for exporters; no copy.
+    """
+    model = model_of(estimator)
+    if not isinstance(model, Pipeline):
+        return model
+    steps = [step for _, step in model.steps if not isinstance(step, tuple(EXPORTERS.values()))]
+    return steps[-1] if steps else None
+
+
+def innermost(estimator: Any) -> Any:
+    """
+    Return what decides on the network of an estimator.
+
+    Parameters
+    ----------
+    estimator : estimator
+        As `learner_of` takes it.
+
+    Returns
+    -------
+    TaylorPruner, NeuralNet, FrozenEstimator or another estimator
+        The pruner, also that of `TaylorPrunerCV`; else what learns.
+    """
+    learner = learner_of(estimator)
+    return learner._pruner if isinstance(learner, TaylorPrunerCV) else learner
+
+
+def net_of(estimator: Any) -> NeuralNet | FrozenEstimator | None:
+    """
+    Return the net that an estimator is about.
+
+    Parameters
+    ----------
+    estimator : estimator
+        As `learner_of` takes it.
+
+    Returns
+    -------
+    NeuralNet, FrozenEstimator or None
+        None where there is no net.
+    """
+    inner = innermost(estimator)
+    net = inner.estimator if isinstance(inner, TaylorPruner) else inner
+    return net if isinstance(unfrozen(net), NeuralNet) else None
+
+
+def unfrozen(net: Any) -> Any:
+    """
+    Return what a `FrozenEstimator` holds, or another net as it is.
+
+    Parameters
+    ----------
+    net : object
+        The net.
+
+    Returns
+    -------
+    object
+        The net itself.
+    """
+    return net.estimator if isinstance(net, FrozenEstimator) else net

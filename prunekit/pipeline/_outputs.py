@@ -20,7 +20,7 @@ from prunekit.pipeline.schema import Experiment
 
 FORMAT = 1
 
-_MARKER = "run.json"
+MARKER = "run.json"
 _LOG = "run.log"
 _PACKAGES = ("torch", "scikit-learn", "skorch", "numpy", "scipy", "pandas", "safetensors")
 
@@ -109,7 +109,7 @@ class OutputFolder:
             If the folder holds something else than an earlier run, cannot be written, is written by another run, or
             has an unfinished run that is not to go on.
         """
-        if self.path.exists() and not is_run(self.path):
+        if self.path.exists() and not _may_be_written(self.path):
             raise ParameterError(
                 f"The output folder must be new, empty or that of an earlier run. Got {self.path}, "
                 "which is something else, instead. Give another folder with --out."
@@ -286,9 +286,9 @@ class OutputFolder:
             "platform": platform.platform(),
             "versions": {"prunekit": __version__, **{name: metadata.version(name) for name in _PACKAGES}},
             **facts,
-            "files": {**self.files, _MARKER: what},
+            "files": {**self.files, MARKER: what},
         }
-        self.write_json(_MARKER, content, what)
+        self.write_json(MARKER, content, what)
 
     def new(self, name: str, what: str) -> Path:
         """
@@ -310,25 +310,13 @@ class OutputFolder:
         return self.staging / name
 
 
-def is_run(folder: Path) -> bool:
-    """
-    Tell whether a folder is empty or was written by a run.
-
-    Parameters
-    ----------
-    folder : Path
-        The folder.
-
-    Returns
-    -------
-    bool
-        Whether a run may write there.
-    """
+def _may_be_written(folder: Path) -> bool:
+    """Tell whether a folder is empty or was written by a run."""
     if not folder.is_dir():
         return False
     if not any(folder.iterdir()):
         return True
     try:
-        return "prunekit_run" in json.loads((folder / _MARKER).read_text(encoding="utf-8"))
+        return "prunekit_run" in json.loads((folder / MARKER).read_text(encoding="utf-8"))
     except (OSError, ValueError, TypeError):
         return False

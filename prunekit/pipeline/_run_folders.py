@@ -8,10 +8,10 @@ from typing import Any
 import pandas as pd
 
 from prunekit.exceptions import ParameterError, PipelineFileError
-from prunekit.pipeline._outputs import FORMAT
+from prunekit.pipeline._outputs import FORMAT, MARKER
 from prunekit.pipeline._yaml import Value, read_document
 
-MARKER, METRICS, LAYERS = "run.json", "metrics.json", "layers.csv"
+METRICS, LAYERS = "metrics.json", "layers.csv"
 EXPERIMENT, BEST = "experiment.yaml", "best.yaml"
 
 _NESTED = ("activation_size", "learnable_sizes", "state_sizes")

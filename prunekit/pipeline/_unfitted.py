@@ -3,13 +3,13 @@
 from typing import Any
 
 import torch
-from sklearn.frozen import FrozenEstimator
 from skorch import NeuralNet
+from torch import nn
 
 from prunekit.exceptions import ParameterError
 from prunekit.pipeline._building import estimator_for, estimator_of
 from prunekit.pipeline._data import Split, load_split
-from prunekit.pipeline._fitted import pruners_of
+from prunekit.pipeline._fitted import net_of, unfrozen
 from prunekit.pipeline.schema import Experiment
 
 
@@ -54,56 +54,59 @@ def unfitted(experiment: Experiment, split: Split | None) -> Any:
     return estimator_of(experiment, None, None)
 
 
-def innermost(estimator: Any) -> Any:
+def example_of(estimator: Any, split: Split) -> torch.Tensor:
     """
-    Return what decides on the network of an estimator.
+    Return inputs of the network of an estimator; values do not matter.
 
     Parameters
     ----------
     estimator : estimator
         What `unfitted` returned.
+    split : Split
+        The data.
 
     Returns
     -------
-    TaylorPruner or NeuralNet
-        The pruner within it, else the net.
+    Tensor of shape (2, ``*input_shape``)
+        Zeros in the shape and type of the samples that the network sees.
 
     Raises
     ------
     ParameterError
         If there is no network.
     """
-    parts = [estimator, *estimator.get_params(deep=True).values()]
-    found = next(pruners_of(estimator), None) or next((one for one in parts if isinstance(one, NeuralNet)), None)
-    if found is None:
-        raise ParameterError(
-            f"The experiment must have a net. Got {type(estimator).__name__} of estimators without one instead."
-        )
-    return found
+    shape = _net_of(estimator).get_params(deep=False).get("module__input_shape", split.input_shape)
+    return torch.zeros(2, *shape, dtype=torch.as_tensor(split.X_train[:1]).dtype)
 
 
-def dense_net(experiment: Experiment, split: Split) -> tuple[NeuralNet, torch.Tensor]:
+def dense_module(estimator: Any) -> nn.Module:
     """
-    Return the dense net of an experiment before any training; the random state stays as it is.
+    Return the dense network of an estimator before any training; the random state stays as it is.
 
     Parameters
     ----------
-    experiment : Experiment
-        The experiment.
-    split : Split
-        Its data.
+    estimator : estimator
+        What `unfitted` returned; its net is initialised, on the CPU.
 
     Returns
     -------
-    net : NeuralNet
-        The net, initialised, on the CPU.
-    example : Tensor of shape (2, ``*input_shape``)
-        Zeros in the shape of its samples.
+    Module
+        The network.
+
+    Raises
+    ------
+    ParameterError
+        If there is none.
     """
-    inner = innermost(estimator_for(experiment, split, exporters=False))
-    net = getattr(inner, "estimator", inner)
-    net = net.estimator if isinstance(net, FrozenEstimator) else net
     with torch.random.fork_rng():
-        net.set_params(device="cpu").initialize()
-    shape = net.get_params(deep=False).get("module__input_shape", split.input_shape)
-    return net, torch.zeros(2, *shape, dtype=next(net.module_.parameters()).dtype)
+        module: nn.Module = _net_of(estimator).set_params(device="cpu").initialize().module_
+    return module
+
+
+def _net_of(estimator: Any) -> NeuralNet:
+    net: NeuralNet | None = unfrozen(net_of(estimator))
+    if net is None:
+        raise ParameterError(
+            f"The experiment must have a net. Got {type(estimator).__name__} of estimators without one instead."
+        )
+    return net

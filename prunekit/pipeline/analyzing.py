@@ -11,6 +11,7 @@ from prunekit.analysis import analyze, analyze_compression
 from prunekit.analysis._levels import layer_columns
 from prunekit.cost import dense_counts
 from prunekit.exceptions import ParameterError
+from prunekit.pipeline._fitted import innermost
 from prunekit.pipeline._run_folders import (
     BEST,
     EXPERIMENT,
@@ -21,7 +22,7 @@ from prunekit.pipeline._run_folders import (
     read_layers,
     read_marker,
 )
-from prunekit.pipeline._unfitted import data_of, dense_net, innermost, unfitted
+from prunekit.pipeline._unfitted import data_of, dense_module, example_of, unfitted
 from prunekit.pipeline.loading import load_experiment
 
 __all__ = ["Level", "analyze_target"]
@@ -116,8 +117,8 @@ def _of_file(
     """Return the table of the network that a pipeline file describes."""
     experiment = load_experiment(path, assignments, trust)
     split = data_of(experiment)
-    _, example = dense_net(experiment, split)
-    table = make(innermost(unfitted(experiment, split)), example, level=level)
+    estimator = unfitted(experiment, split)
+    table = make(innermost(estimator), example_of(estimator, split), level=level)
     return _about(table, f"the dense network of {path}, untrained")
 
 
@@ -126,9 +127,10 @@ def _of_net(
 ) -> pd.DataFrame:
     """Return the table of a saved net."""
     experiment = load_experiment(experiment_file, (), trust)
-    dense, example = dense_net(experiment, data_of(experiment))
+    split = data_of(experiment)
+    estimator = unfitted(experiment, split)
     try:
-        table = make(net, example, level=level, module=dense.module_)
+        table = make(net, example_of(estimator, split), level=level, module=dense_module(estimator))
     except (SafetensorError, OSError) as exc:
         raise ParameterError(f"The file {net} must be a net that prunekit saved. {type(exc).__name__}: {exc}") from exc
     return _about(table, f"the net in {net}")

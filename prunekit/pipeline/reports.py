@@ -8,7 +8,7 @@ from safetensors import SafetensorError
 
 from prunekit.exceptions import ParameterError, PipelineFileError, PrunekitError
 from prunekit.io import load
-from prunekit.pipeline._unfitted import data_of, dense_net
+from prunekit.pipeline._unfitted import data_of, dense_module, example_of, unfitted
 from prunekit.pipeline.loading import load_experiment
 from prunekit.pipeline.schema import Experiment
 from prunekit.reporting import content_of_run, write_report
@@ -74,6 +74,8 @@ def report_run(
 
 def _rebuild(experiment: Experiment, folder: Path) -> NetworkMap:
     """Return the connections of the pruned network."""
-    net, example = dense_net(experiment, data_of(experiment))
-    pruned = load(folder / "pruned.safetensors", net.module_)
+    split = data_of(experiment)
+    estimator = unfitted(experiment, split)
+    pruned = load(folder / "pruned.safetensors", dense_module(estimator))
+    example = example_of(estimator, split)
     return map_network(UnitGraph(trace(pruned, Inputs.of(example))), pruned)

@@ -2,7 +2,7 @@
 
 import signal
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from prunekit._random import rng_state, set_rng_state
 from prunekit.analysis import analyze
+from prunekit.exceptions import ParameterError
 from prunekit.pipeline._artifacts import (
     REPORT,
     check_packages,
@@ -23,16 +24,17 @@ from prunekit.pipeline._artifacts import (
     write_plots,
     write_run_report,
 )
-from prunekit.pipeline._building import candidates_of, estimator_for
+from prunekit.pipeline._building import estimator_for
 from prunekit.pipeline._compute import computing
 from prunekit.pipeline._data import Split, load_split
-from prunekit.pipeline._fitted import ESTIMATOR, PRUNED, Fitted, pruners_of
+from prunekit.pipeline._fitted import ESTIMATOR, PRUNED, Fitted, innermost, learner_of
 from prunekit.pipeline._log import git_revision, logging_to
-from prunekit.pipeline._outputs import OutputFolder, is_run
+from prunekit.pipeline._outputs import OutputFolder
 from prunekit.pipeline._results import Comparison, Measurement, measure_latencies, scores_of
+from prunekit.pipeline._run_folders import EXPERIMENT, read_marker
 from prunekit.pipeline._searching import PARAMS, best_score, parameter_paths, results_table, with_parameters
 from prunekit.pipeline.schema import Experiment
-from prunekit.search import TaylorPrunerCV
+from prunekit.pruner import TaylorPruner
 
 __all__ = ["Listener", "RunResult", "is_finished", "run_experiment"]
 
@@ -230,30 +232,27 @@ def is_finished(experiment: Experiment, folder: str | Path) -> bool:
         Whether there is nothing to do.
     """
     path = Path(folder)
-    if not is_run(path):
-        return False
     try:
-        written = yaml.safe_load((path / "experiment.yaml").read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError):
+        read_marker(path)
+        written = yaml.safe_load((path / EXPERIMENT).read_text(encoding="utf-8"))
+    except (ParameterError, OSError, ValueError, yaml.YAMLError):
         return False
     return bool(written == experiment.resolved())
 
 
 def _equip(estimator: Any, experiment: Experiment, output: OutputFolder, verbose: int) -> None:
-    """Let the pruners keep what a run needs; none of it changes what comes out."""
-    is_search = experiment.search is not None
-    for pruner in pruners_of(estimator):
+    """Let the pruner keep what a run needs; none of it changes what comes out."""
+    pruner, learner = innermost(estimator), learner_of(estimator)
+    shown = 0 if experiment.search is not None else verbose
+    if isinstance(pruner, TaylorPruner):
         pruner.set_params(
             checkpoint=str(output.state / "fits"),
             memory=str(output.state / "memory") if experiment.compute.memory else None,
             store_baseline=True,
-            verbose=0 if is_search else verbose,
+            verbose=shown,
         )
-    if is_search:
-        return
-    last = estimator[-1] if experiment.steps is not None else estimator
-    if isinstance(last, TaylorPrunerCV):
-        last.set_params(verbose=verbose)
+    if learner is not pruner:  # TaylorPrunerCV
+        learner.set_params(verbose=shown)
 
 
 def _note_search(
@@ -261,7 +260,7 @@ def _note_search(
 ) -> tuple[Experiment, dict[str, Any]]:
     """Write the candidates, and return the experiment with the best and what is said of it."""
     table, score = results_table(search), best_score(search)
-    best = _said(search.best_params_, experiment)
+    best = _said(search, experiment)
     listener.on_search(len(table), best, score)
     output.write_table("search", table, "a row per candidate of the search, the best first", _formats(experiment))
     content = experiment.resolved()
@@ -271,24 +270,17 @@ def _note_search(
     return alone, {"best_params": best, "best_score": score}
 
 
-def _said(parameters: Mapping[str, Any], experiment: Experiment) -> dict[str, Any]:
-    """Return parameters of a candidate as the file says them."""
-    search = experiment.search
-    if search is None:
+def _said(search: Any, experiment: Experiment) -> dict[str, Any]:
+    """Return the parameters of the best candidate as the file says them."""
+    if experiment.search is None:
         return {}
-    given = getattr(search.options, PARAMS[search.name])
-    built = candidates_of(experiment)
-    said = {}
-    for name, value in parameters.items():
-        if name not in given:  # the resource of a halving search
-            said[name] = value
-            continue
-        said[name] = next(one for one, other in zip(given[name], built[name], strict=True) if _same(value, other))
+    key = PARAMS[experiment.search.name]
+    given, built = getattr(experiment.search.options, key), getattr(search, key)
+    said = dict(search.best_params_)  # the resource of a halving search is as it is
+    for name, values in given.items():
+        pairs = zip(values, built[name], strict=True)
+        said[name] = next(value for value, other in pairs if other is search.best_params_[name])
     return said
-
-
-def _same(one: Any, other: Any) -> bool:
-    return type(one) is type(other) and repr(one) == repr(other)
 
 
 def _write(

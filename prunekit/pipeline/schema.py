@@ -402,7 +402,7 @@ class Experiment(Section):
         return self
 
     @model_validator(mode="after")
-    def _check_search(self, info: ValidationInfo) -> Self:
+    def _check_search(self) -> Self:
         """Check every candidate by the section that it is for."""
         if self.search is None:
             return self
@@ -419,13 +419,37 @@ class Experiment(Section):
                 raise key_error(UNKNOWN_NAME, ("search", key, name), name, kind="parameter", known=list(paths))
             for index, value in enumerate(values):
                 try:
-                    _check_part(with_parameters(content, paths, {name: value}), paths[name], info.context)
+                    self.part_with(paths[name], value)
                 except ValidationError as exc:
                     raise errors_at(exc, ("search", key, name, index)) from exc
         count = prod(map(len, grid.values()))
         if "n_iter" not in self.search.arguments and count > MAX_CANDIDATES:
             raise key_error("too_many_candidates", ("search", key), count, most=MAX_CANDIDATES)
         return self
+
+    def part_with(self, path: tuple[str, ...], value: Any) -> Any:
+        """
+        Return the section, or the step, that a parameter stands in with another value of it.
+
+        Parameters
+        ----------
+        path : tuple of str
+            Where the parameter stands, as `parameter_paths` has it.
+        value : object
+            The value, as a file says it.
+
+        Returns
+        -------
+        NetSection, PruneSection or Chosen
+            Checked as that of the file is; a `ValidationError` tells what is wrong with it.
+        """
+        section, name, *_ = path
+        content = self.model_dump(mode="json", include={section})
+        changed = with_parameters(content, {"": path}, {"": value})[section]
+        if section == "steps":
+            return _STEP.validate_python(changed[name], context=self._origin.context)
+        model = NetSection if section == "net" else PruneSection
+        return model.model_validate(changed, context=self._origin.context)
 
     def resolved(self) -> dict[str, Any]:
         """
@@ -457,16 +481,6 @@ _EITHER = ("net", "prune", "steps")
 _OUTPUTS = {ONNX: "onnx", PROGRAM: "program"}
 _OF_PIPELINES = ("steps", "memory", "verbose", "transform_input")
 _STEP: TypeAdapter[Chosen] = TypeAdapter(Annotated[Chosen, Registered("step")])
-
-
-def _check_part(content: dict[str, Any], path: tuple[str, ...], context: Any) -> None:
-    """Check the section in which a parameter stands."""
-    section, *rest = path
-    if section == "steps":
-        _STEP.validate_python(content["steps"][rest[0]], context=context)
-    else:
-        model = NetSection if section == "net" else PruneSection
-        model.model_validate(content[section], context=context)
 
 
 def _predicts(step: Chosen) -> bool:
