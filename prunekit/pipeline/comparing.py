@@ -1,7 +1,7 @@
 """Runs side by side: what differs between their experiments, and what came out."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from os.path import commonpath
 from pathlib import Path
@@ -12,13 +12,14 @@ import pandas as pd
 
 from prunekit.analysis._intervals import Estimate, wilson
 from prunekit.exceptions import ParameterError
+from prunekit.pipeline._fitted import DENSE, ESTIMATOR, NET, PRUNED
 from prunekit.pipeline._problems import KeyPath, dotted
 from prunekit.pipeline._run_folders import METRICS, read_json, read_marker, read_settings
 from prunekit.pipeline._yaml import Value
 
 __all__ = ["RunsComparison", "compare_runs"]
 
-_NETWORKS = {"dense": ("dense",), "final": ("pruned", "final")}
+_NETWORKS = {"dense": (DENSE,), "final": (PRUNED, NET, ESTIMATOR)}
 """Networks and the sections of the metrics that hold them; a run that prunes nothing has a final one only."""
 _UNITS = {
     "test_accuracy": "fraction of the test samples",
@@ -165,10 +166,9 @@ def _facts(runs: list[_Run]) -> pd.DataFrame:
     """Return a row per run with what is said of it as a whole."""
     rows = []
     for run in runs:
-        prune = run.settings.get("prune")
         row = {
             "folder": str(run.folder),
-            "reduction_of": prune.get("reduction_of") if isinstance(prune, dict) else None,
+            "reduction_of": _reduction_of(run.settings),
             **{key: run.marker.get(key) for key in ("name", "python", "platform")},
             "stop_reason": run.metrics.get("stop_reason"),
             "reduction": _number(run.metrics.get("reduction")),
@@ -179,6 +179,14 @@ def _facts(runs: list[_Run]) -> pd.DataFrame:
         rows.append({**row, **texts})
     index = pd.Index([run.label for run in runs], name="run")
     return pd.DataFrame(rows, index=index, columns=list(_RUN_DTYPES)).astype(_RUN_DTYPES)
+
+
+def _reduction_of(settings: Mapping[str, Value]) -> Value:
+    """Return what reductions are of, wherever the experiment has its pruner."""
+    steps = settings.get("steps")
+    sections = [settings.get("prune"), *(steps.values() if isinstance(steps, dict) else ())]
+    sections += [one.get("estimator") for one in sections if isinstance(one, dict)]
+    return next((one["reduction_of"] for one in sections if isinstance(one, dict) and "reduction_of" in one), None)
 
 
 def _text(value: object) -> str:

@@ -92,6 +92,20 @@ def test_runs(write):
     assert runs.loc["one", ["reduction", "reduction_of", "stop_reason"]].to_list() == [0.5, "macs", "target_reduction"]
 
 
+@pytest.mark.parametrize(
+    "step",
+    [
+        {"name": "TaylorPruner", "reduction_of": "macs"},
+        {"name": "TaylorPrunerCV", "reductions": 3, "estimator": {"reduction_of": "macs"}},
+    ],
+)
+def test_what_reductions_of_steps_are_of(write, step):
+    steps = {"scale": {"name": "StandardScaler"}, "prune": step, "onnx": {"name": "OnnxExporter", "path": "a.onnx"}}
+    settings = {**{key: value for key, value in SETTINGS.items() if key != "prune"}, "steps": steps}
+    runs = compare_runs([write("one"), write("two", settings=settings)]).runs
+    assert runs["reduction_of"].to_list() == ["macs", "macs"]
+
+
 def test_settings_that_differ(write):
     other = {
         **SETTINGS,
@@ -121,9 +135,10 @@ def test_search_counts_with_its_best(write):
     assert settings["two"].to_dict() == {"prune.target_reduction": 0.7, "search.name": "GridSearchCV", "search.cv": 3}
 
 
-def test_run_that_prunes_nothing(write):
+@pytest.mark.parametrize("section", ["net", "estimator"])
+def test_run_that_prunes_nothing(write, section):
     """It has a final net only, which is what the pruned one of another is compared with."""
-    metrics = {"final": NET, "num_test": 100}
+    metrics = {section: NET, "num_test": 100}
     comparison = compare_runs([write("one", metrics=metrics), write("two")])
     assert rows_of(comparison, "two").loc["params", "ratio"] == 1
     assert rows_of(comparison, "one", "dense").empty
