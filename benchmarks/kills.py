@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.zoo import RESULTS, describe_part
+from tests.pipeline.outcomes import metrics_without_times
 
 FILES = ("digits", "grid", "steps")
 _PIPELINES = Path(__file__).parents[1] / "pipelines"
@@ -33,14 +34,6 @@ def command(file: str, folder: Path) -> list[str]:
     """Return the command that runs or resumes a file."""
     run = [sys.executable, "-m", "prunekit", "run", str(_PIPELINES / f"{file}.yaml")]
     return [*run, "--quiet", "--resume", "--out", str(folder)]
-
-
-def metrics(folder: Path) -> dict[str, Any]:
-    """Return what has to be the same: everything but times."""
-    content: dict[str, Any] = json.loads((folder / "metrics.json").read_text())
-    for name in ("dense", "pruned"):
-        del content[name]["latency_ms"]
-    return content
 
 
 def kill_once(file: str, folder: Path, after: float) -> str:
@@ -64,7 +57,7 @@ def kill_and_resume(file: str, kills: int, rng: random.Random, folder: Path) -> 
     start = time.perf_counter()
     subprocess.run(command(file, whole), check=True)
     seconds = time.perf_counter() - start
-    expected = metrics(whole)
+    expected = metrics_without_times(whole)
     moments = []
     for index in range(kills):
         killed = folder / f"killed-{index}"
@@ -72,7 +65,7 @@ def kill_and_resume(file: str, kills: int, rng: random.Random, folder: Path) -> 
         found = kill_once(file, killed, after)
         start = time.perf_counter()
         subprocess.run(command(file, killed), check=True)
-        alike = metrics(killed) == expected and all(
+        alike = metrics_without_times(killed) == expected and all(
             (killed / name).read_bytes() == (whole / name).read_bytes() for name in _SAME
         )
         resumed = time.perf_counter() - start

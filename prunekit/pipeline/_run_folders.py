@@ -1,20 +1,18 @@
 """Reading what a run wrote; nothing in it is executed, and what is broken is told with its file."""
 
-import ast
 import json
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from prunekit import reporting
 from prunekit.exceptions import ParameterError, PipelineFileError
 from prunekit.pipeline._outputs import FORMAT, MARKER
 from prunekit.pipeline._yaml import Value, read_document
 
 METRICS, LAYERS = "metrics.json", "layers.csv"
 EXPERIMENT, BEST = "experiment.yaml", "best.yaml"
-
-_NESTED = ("activation_size", "learnable_sizes", "state_sizes")
 
 
 def is_run(folder: Path) -> bool:
@@ -148,12 +146,9 @@ def read_layers(path: Path) -> pd.DataFrame:
         If the file is missing or broken.
     """
     try:
-        table = pd.read_csv(path, keep_default_na=False)
-        for column in _NESTED:
-            table[column] = [ast.literal_eval(text) if text else None for text in table[column]]
+        return reporting.read_layers(path)
     except (OSError, ValueError, KeyError, TypeError, SyntaxError, RecursionError, MemoryError) as exc:
         raise _broken(path, exc) from exc
-    return table
 
 
 def _read_yaml(path: Path) -> dict[str, Value]:

@@ -63,7 +63,7 @@ def content_of_run(
             f"The folder of a report must be one that 'prunekit run' wrote. Got {path}, {lack}, instead."
         )
     try:
-        table = _read_layers(path / "layers.csv")
+        table = read_layers(path / "layers.csv")
         history = pd.read_csv(path / "history.csv")
         metrics = json.loads((path / "metrics.json").read_text(encoding="utf-8"))
         content = _assemble(path, marker, metrics, table, history, network, settings or {}, no_network)
@@ -126,8 +126,20 @@ def _assemble(
     )
 
 
-def _read_layers(path: Path) -> pd.DataFrame:
-    """Return the layer table as it was before it was written."""
+def read_layers(path: Path) -> pd.DataFrame:
+    """
+    Return a layer table as it was before it was written.
+
+    Parameters
+    ----------
+    path : Path
+        CSV file of a run.
+
+    Returns
+    -------
+    DataFrame
+        The table, without attributes.
+    """
     table = pd.read_csv(path, keep_default_na=False)
     for column in _TUPLES:
         table[column] = [ast.literal_eval(text) if text else None for text in table[column]]

@@ -1,7 +1,6 @@
 """What an experiment computes with changes nothing of what comes out."""
 
 import importlib.util
-import json
 import sys
 
 import pandas as pd
@@ -13,6 +12,7 @@ from joblib.parallel import get_active_backend
 from prunekit.exceptions import ParameterError, PipelineFileError
 from prunekit.pipeline import load_experiment, load_pipeline, run_experiment
 from prunekit.pipeline._compute import ComputeSection, computing, device_of
+from tests.pipeline.outcomes import metrics_without_times
 
 FILE = """\
 name: tiny
@@ -41,10 +41,7 @@ def expected(tmp_path_factory):
 
 
 def outcome(result):
-    metrics = json.loads((result.folder / "metrics.json").read_text())
-    for name in ("dense", "pruned"):
-        del metrics[name]["latency_ms"]
-    return pd.read_csv(result.folder / "search.csv"), metrics
+    return pd.read_csv(result.folder / "search.csv"), metrics_without_times(result.folder)
 
 
 def check(result, expected):

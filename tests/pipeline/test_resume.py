@@ -1,6 +1,5 @@
 """Runs that are killed go on, and end with the same numbers as one that was not."""
 
-import json
 import os
 import random
 import signal
@@ -18,6 +17,7 @@ from prunekit.cli import app
 from prunekit.exceptions import ParameterError
 from prunekit.pipeline import Listener, is_finished, load_experiment, run_experiment
 from prunekit.pipeline._outputs import OutputFolder
+from tests.pipeline.outcomes import metrics_without_times
 
 FILE = """\
 name: tiny
@@ -34,14 +34,6 @@ def write(folder, more=""):
     path = folder / "tiny.yaml"
     path.write_text(FILE + more)
     return path
-
-
-def metrics(folder):
-    """Return what has to be the same: everything but times."""
-    content = json.loads((folder / "metrics.json").read_text())
-    for name in ("dense", "pruned"):
-        del content[name]["latency_ms"]
-    return content
 
 
 class Killed(BaseException):
@@ -84,7 +76,7 @@ def test_killed_run_goes_on(tmp_path, kill, monkeypatch, more):
     with pytest.raises(ParameterError, match=r"must be one without an unfinished run.*Give --resume to go on"):
         run_experiment(experiment, tmp_path / "killed")
     again = run_experiment(experiment, tmp_path / "killed", resume=True)
-    assert metrics(again.folder) == metrics(whole.folder)
+    assert metrics_without_times(again.folder) == metrics_without_times(whole.folder)
     for name in ("dense.safetensors", "pruned.safetensors", "layers.csv"):
         assert (again.folder / name).read_bytes() == (whole.folder / name).read_bytes()
     log = (again.folder / "run.log").read_text()
@@ -113,7 +105,7 @@ def test_another_experiment_shares_nothing(tmp_path, kill, monkeypatch):
     other = load_experiment(write(tmp_path), ["seed=7"])
     resumed = run_experiment(other, tmp_path / "out", resume=True)
     whole = run_experiment(other, tmp_path / "whole")
-    assert metrics(resumed.folder) == metrics(whole.folder)
+    assert metrics_without_times(resumed.folder) == metrics_without_times(whole.folder)
 
 
 def test_error_leaves_nothing_to_go_on_with(tmp_path, monkeypatch):
@@ -174,7 +166,7 @@ def test_processes_that_are_killed(tmp_path):
         _, errors = process.communicate()
         assert process.returncode in (0, -signal.SIGKILL), errors.decode()
     assert process.returncode == 0
-    assert metrics(tmp_path / "killed") == metrics(tmp_path / "whole")
+    assert metrics_without_times(tmp_path / "killed") == metrics_without_times(tmp_path / "whole")
 
 
 class Warner(Listener):
